@@ -1,0 +1,203 @@
+//! The journal: everything that happens in a run, one event a line.
+//!
+//! Progress bars, `--json`, `drivetrain show` and resume after a kill are all views of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cell, ComponentName, RunId, Sha256Digest};
+
+/// An event with the moment at which it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// When.
+    pub at: Timestamp,
+    /// What. `event` names the kind, and its data stand beside it.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The stages of a run, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Read metadata, choose the kernel, order the components.
+    Plan,
+    /// Fetch and verify the inputs.
+    Fetch,
+    /// Build the components.
+    Build,
+    /// Prove that every module loads.
+    Prove,
+    /// Publish.
+    Publish,
+}
+
+impl Stage {
+    /// The stage's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Fetch => "fetch",
+            Self::Build => "build",
+            Self::Prove => "prove",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// How a component's build ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum ComponentOutcome {
+    /// Its RPMs are there.
+    Built,
+    /// An earlier build from the same inputs was taken.
+    Reused,
+    /// It failed.
+    Failed {
+        /// The first real error, with file and line where there is one.
+        error: String,
+    },
+    /// It was not tried: what it needs had failed, or the run was ending.
+    NotTried {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// A run began.
+    RunStarted {
+        /// Its id.
+        run: RunId,
+        /// The version of drivetrain.
+        version: String,
+        /// The command that was asked for.
+        command: String,
+    },
+    /// The plan was made.
+    Planned {
+        /// The cell.
+        cell: Cell,
+        /// The lock's digest.
+        lock: Sha256Digest,
+        /// How many components would be built.
+        build: usize,
+        /// How many are taken from earlier runs.
+        reuse: usize,
+    },
+    /// A stage began.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+    },
+    /// A stage ended well.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+    /// A download began.
+    FetchStarted {
+        /// The file's name.
+        file: String,
+        /// From where, without credentials.
+        url: String,
+        /// Its size in bytes, where known.
+        size: Option<u64>,
+        /// How many bytes an earlier try left.
+        resumed_at: u64,
+    },
+    /// Bytes arrived. Shown, never stored.
+    FetchProgress {
+        /// The file's name.
+        file: String,
+        /// How many of its bytes are here.
+        bytes: u64,
+    },
+    /// A file is here, and is what its checksum (and signature) says.
+    FetchFinished {
+        /// The file's name.
+        file: String,
+        /// Its size in bytes.
+        size: u64,
+        /// Whether it was in the store already.
+        cached: bool,
+        /// The key that signed it; absent where the configuration asks for none.
+        signed_by: Option<String>,
+    },
+    /// A component's build began.
+    ComponentStarted {
+        /// Which.
+        component: ComponentName,
+        /// Where its log is written.
+        log: String,
+        /// Milliseconds that its last build took.
+        estimate_ms: Option<u64>,
+    },
+    /// A line of the component's log that tells how far it is. Shown, never stored.
+    ComponentProgress {
+        /// Which.
+        component: ComponentName,
+        /// The phase of rpmbuild (`prep`, `build`, `install`, …) or the file being compiled.
+        doing: String,
+    },
+    /// A component's build ended.
+    ComponentFinished {
+        /// Which.
+        component: ComponentName,
+        /// How long it took, in milliseconds.
+        ms: u64,
+        /// How it ended.
+        #[serde(flatten)]
+        outcome: ComponentOutcome,
+        /// The RPMs that came of it, by file name.
+        packages: Vec<String>,
+    },
+    /// The verdict over the whole set was given.
+    Proven {
+        /// How many modules were looked at.
+        modules: usize,
+        /// How many symbols were found with the right CRC.
+        symbols: usize,
+        /// What does not fit, in words; empty where all is well.
+        problems: Vec<String>,
+    },
+    /// A driver repository is served.
+    Published {
+        /// Where, as a consumer would reach it.
+        location: String,
+        /// Its version.
+        version: u64,
+        /// Whether it was served already.
+        unchanged: bool,
+    },
+    /// Something that a person should know.
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// The run ended.
+    RunFinished {
+        /// Its exit code.
+        exit: u8,
+        /// The error, where there was one.
+        error: Option<String>,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+}
+
+impl Event {
+    /// Whether the event is only of use while it happens: such are shown and not written to the journal.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::FetchProgress { .. } | Self::ComponentProgress { .. })
+    }
+}

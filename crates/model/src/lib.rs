@@ -1,0 +1,35 @@
+//! The words drivetrain thinks in: names and versions of packages, kernel releases, cells, plans, locks,
+//! journal events.
+//!
+//! Nothing here reads a file, opens a socket, starts a process or prints. Everything that travels between
+//! the stages of a run, or is written to disk for another run to read, has its type here.
+
+mod capability;
+mod cell;
+mod digest;
+mod event;
+mod evr;
+mod exit;
+mod lock;
+mod name;
+mod nevra;
+mod package;
+mod plan;
+
+pub use capability::{Capability, Comparison, Constraint};
+pub use cell::Cell;
+pub use digest::{Checksum, ChecksumAlgorithm, ChecksumError, Sha256Digest};
+pub use event::{ComponentOutcome, Event, Stage, Stamped};
+pub use evr::Evr;
+pub use exit::ExitCode;
+pub use lock::{InputRole, Lock, LockDifference, LockedComponent, LockedInput, LockedRepository};
+pub use name::{
+    Architecture, ComponentName, DriverVersion, KernelRelease, NameError, RepositoryId, RunId, Snapshot,
+    TrainName,
+};
+pub use nevra::{Nevra, NevraError};
+pub use package::Package;
+pub use plan::{
+    ComponentAction, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel, PlannedPublication,
+    Problem, PublicationState, Severity, SkippedComponent,
+};

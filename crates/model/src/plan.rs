@@ -1,0 +1,177 @@
+//! The plan: what would happen, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cell, ComponentName, KernelRelease, Lock, Nevra, RepositoryId, Sha256Digest};
+
+/// Which kernel of the train to build for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelPolicy {
+    /// The newest that the train has.
+    Latest,
+    /// This one and no other.
+    Exact(KernelRelease),
+    /// The newest that is not newer than this one.
+    Ceiling(KernelRelease),
+}
+
+impl fmt::Display for KernelPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Exact(release) => write!(f, "exactly {release}"),
+            Self::Ceiling(release) => write!(f, "the newest up to {release}"),
+        }
+    }
+}
+
+/// What a run of one cell would do. A value: made from configuration, metadata and what exists, and from
+/// nothing else; making it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What it is the plan of.
+    pub cell: Cell,
+    /// The kernel, and why this one.
+    pub kernel: PlannedKernel,
+    /// The components in build order.
+    pub components: Vec<PlannedComponent>,
+    /// What the driver stack holds and this plan leaves out.
+    pub skipped: Vec<SkippedComponent>,
+    /// What would be published.
+    pub publication: PlannedPublication,
+    /// What a person should know first; none of them prevents the plan, or there would be no plan.
+    pub problems: Vec<Problem>,
+    /// Every input.
+    pub lock: Lock,
+}
+
+/// The kernel that the plan is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedKernel {
+    /// The policy that chose it.
+    pub policy: KernelPolicy,
+    /// Its release.
+    pub release: KernelRelease,
+    /// The package that holds it.
+    pub package: Nevra,
+    /// The package that it is built against.
+    pub devel: Nevra,
+    /// All kernels of the train, newest first, with what was thought of each.
+    pub considered: Vec<KernelChoice>,
+}
+
+/// One kernel of the train, and what the policy made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelChoice {
+    /// Its release.
+    pub release: KernelRelease,
+    /// The package that holds it.
+    pub package: Nevra,
+    /// The repository that it is in.
+    pub repository: RepositoryId,
+    /// Its devel package and the repository of that; absent where no repository of the train has one.
+    pub devel: Option<(Nevra, RepositoryId)>,
+    /// Whether it was chosen.
+    pub chosen: bool,
+    /// Why, in a few words.
+    pub why: String,
+}
+
+/// One component of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedComponent {
+    /// Its name.
+    pub name: ComponentName,
+    /// Its source RPM.
+    pub source: Nevra,
+    /// What it is built against.
+    pub needs: Vec<ComponentName>,
+    /// What would be done.
+    pub action: ComponentAction,
+    /// Milliseconds that its last build took, as an estimate; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_ms: Option<u64>,
+}
+
+/// What would be done with a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum ComponentAction {
+    /// Build it.
+    Build,
+    /// Take what an earlier run built from the same inputs.
+    Reuse {
+        /// The key of the finished component.
+        key: Sha256Digest,
+    },
+}
+
+/// A component that the driver stack has and the plan leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedComponent {
+    /// The source package's name.
+    pub name: ComponentName,
+    /// Why.
+    pub why: String,
+}
+
+/// What would be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPublication {
+    /// The publication target in words: a directory's path, a server's URL.
+    pub target: String,
+    /// The path of the driver repository below it.
+    pub path: String,
+    /// What is there now.
+    pub state: PublicationState,
+}
+
+/// What a target serves for a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum PublicationState {
+    /// Nothing is served there.
+    Absent,
+    /// What is served was built from the same inputs: there is nothing to do.
+    Current {
+        /// The version that is served.
+        version: u64,
+    },
+    /// Something else is served, and would be replaced in one step.
+    Outdated {
+        /// The version that is served.
+        version: u64,
+    },
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing.
+    Warning,
+    /// Nothing can be built until it is solved.
+    Error,
+}
+
+/// Something that a person should know, or must change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in a sentence without a full stop.
+    pub what: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+impl Plan {
+    /// Whether there is nothing to build and nothing to publish.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.publication.state, PublicationState::Current { .. })
+    }
+}
