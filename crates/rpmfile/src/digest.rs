@@ -1,0 +1,86 @@
+//! Whether the bytes are the ones that were built, and by whom.
+//!
+//! The header carries the digest of the payload; the signature header carries the digest of the header, and
+//! signatures over it. So a good signature over the header, and a payload that has the digest that the header
+//! says, are together a signature over all of the file but the lead. A header that is intact says nothing of
+//! the payload: a truncated file passes a check of the header alone.
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use rpm::{Header, IndexTag};
+use sha2::{Digest, Sha256, Sha512};
+
+use crate::error::name_of;
+use crate::header::{self, Head};
+use crate::{Keyring, Problem, Result, Signer};
+
+/// Checks the digests of header and payload, as `rpm -K --nosignature` does. They prove that the file is
+/// whole, not who made it.
+///
+/// # Errors
+/// With [`Problem::Digest`] where one does not match, and [`Problem::NoDigest`] where there is none.
+pub fn verify_digests(path: &Path) -> Result<()> {
+    let (head, payload) = header::open(path)?;
+    check_digests(&head, payload).map_err(|problem| problem.of(&name_of(path)))
+}
+
+/// Checks the digests and the signature.
+///
+/// # Errors
+/// As [`verify_digests`]; and with the problem of the signature: unsigned, an unknown, expired or revoked key,
+/// or a bad signature.
+pub fn verify(path: &Path, keyring: &Keyring) -> Result<Signer> {
+    let file = name_of(path);
+    let (head, payload) = header::open(path)?;
+    check_digests(&head, payload).map_err(|problem| problem.of(&file))?;
+    keyring.check(&head).map_err(|problem| problem.of(&file))
+}
+
+fn check_digests(head: &Head, payload: impl BufRead) -> std::result::Result<(), Problem> {
+    let report = head.metadata.check_digests().map_err(|error| header::facts(&error))?;
+    let header = [&report.header_sha256, &report.header_sha3_256, &report.header_sha1];
+    if header.iter().any(|status| status.is_mismatch()) {
+        return Err(Problem::Digest { what: "header" });
+    }
+    if !header.iter().any(|status| status.is_verified()) {
+        return Err(Problem::NoDigest { what: "header" });
+    }
+    check_payload(&head.metadata.header, payload)
+}
+
+fn check_payload(header: &Header<IndexTag>, mut payload: impl BufRead) -> std::result::Result<(), Problem> {
+    let stated = |tag| header.get_entry_data_as_string(tag).ok();
+    let (sha256, sha512) = (stated(IndexTag::RPMTAG_PAYLOADSHA256), stated(IndexTag::RPMTAG_PAYLOAD_SHA512));
+    if sha256.is_none() && sha512.is_none() {
+        return Err(Problem::NoDigest { what: "payload" });
+    }
+    let (mut hasher256, mut hasher512) = (sha256.map(|_| Sha256::new()), sha512.map(|_| Sha512::new()));
+    loop {
+        let bytes = match payload.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Problem::Read(error)),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        if let Some(hasher) = &mut hasher256 {
+            hasher.update(bytes);
+        }
+        if let Some(hasher) = &mut hasher512 {
+            hasher.update(bytes);
+        }
+        let count = bytes.len();
+        payload.consume(count);
+    }
+    let found = [hasher256.map(|h| hex::encode(h.finalize())), hasher512.map(|h| hex::encode(h.finalize()))];
+    for (found, stated) in found.iter().zip([sha256, sha512]) {
+        if let (Some(found), Some(stated)) = (found, stated)
+            && !found.eq_ignore_ascii_case(stated)
+        {
+            return Err(Problem::Digest { what: "payload" });
+        }
+    }
+    Ok(())
+}
