@@ -1,1 +1,38 @@
-//! To be written.
+//! The configuration of drivetrain: one YAML file, read into checked types, or refused with file, line,
+//! column, the line itself and what to write instead.
+//!
+//! [`parse`] is a pure function: it is handed the text, the environment and the directory that relative
+//! paths start from, and reads nothing. It works in two steps. `tree` turns YAML into nodes that know
+//! where they stand and keep every scalar as it was written, so that version `1.10` stays `1.10` and is
+//! never the number 1.1. Then one small module per section turns nodes into the types of `settings` and
+//! goes on after a mistake, so that a file's mistakes are told all at once.
+
+mod builder;
+mod driver;
+mod effective;
+mod error;
+mod fields;
+mod layout;
+mod location;
+mod parse;
+mod problems;
+mod publish;
+mod report;
+mod secret;
+mod settings;
+mod snippet;
+mod template;
+mod train;
+mod tree;
+
+pub use effective::Effective;
+pub use error::{ConfigError, ConfigProblem};
+pub use layout::Layout;
+pub use location::Location;
+pub use parse::{MAX_BYTES, parse};
+pub use secret::Secret;
+pub use settings::{
+    Builder, Components, Config, Credentials, Debuginfo, Driver, DriverName, ExtraSource, Jobs, Publish,
+    PublishDirectory, Repository, Sandbox, Train, Verify,
+};
+pub use template::config_template;

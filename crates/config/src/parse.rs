@@ -1,0 +1,90 @@
+//! From text to [`Config`].
+
+use camino::Utf8Path;
+
+use crate::fields::{Fields, Key, ROOT, key};
+use crate::problems::Problems;
+use crate::snippet::Source;
+use crate::tree::{self, Place};
+use crate::{Config, ConfigError, builder, driver, publish, train};
+
+/// The longest text that is read: a thousand times what a real configuration has.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+const KEYS: &[Key] = &[
+    key("train", "the release train, whose kernel the modules are built for"),
+    key("driver", "the driver stack that is built"),
+    key("builder", "where the build's commands run"),
+    key("publish", "where the driver repository goes"),
+];
+
+/// What every section needs beside its node.
+pub(crate) struct Context<'a> {
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) base_dir: &'a Utf8Path,
+}
+
+/// Reads a configuration.
+///
+/// `file_name` is what errors call the file. `env` looks up an environment variable; it is asked for nothing
+/// but the names in `${…}` of credentials. `base_dir` is the directory of the file, absolute: relative paths
+/// start there. Nothing else is read, so the same arguments give the same answer.
+///
+/// # Errors
+/// All mistakes of the file, as far as one does not hide another.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Utf8Path,
+) -> Result<Config, ConfigError> {
+    let context = Context { env, base_dir };
+    if text.len() > MAX_BYTES {
+        let message =
+            format!("the file has {} bytes, and a configuration has at most {MAX_BYTES}", text.len());
+        return Err(ConfigError::of_file(file_name, message, None));
+    }
+    if !base_dir.is_absolute() {
+        let message = format!("the directory {base_dir:?} that relative paths start from is not absolute");
+        return Err(ConfigError::of_file(file_name, message, None));
+    }
+    let root = match tree::read(text) {
+        Ok(Some(root)) => root,
+        Ok(None) => {
+            return Err(ConfigError::of_file(
+                file_name,
+                "the file is empty",
+                Some("`drivetrain init` writes one to start from"),
+            ));
+        }
+        Err(error) => {
+            let source = Source::of_text(text);
+            let mut problems = Problems::new(&source);
+            let help = error.help.map(str::to_owned);
+            match error.place {
+                Some(place) => problems.add(&place, error.message, help),
+                None => problems.add_for_file(error.message, help),
+            }
+            return problems.finish(file_name, None);
+        }
+    };
+    let source = Source::of_tree(text, &root);
+    let mut problems = Problems::new(&source);
+    let start = Place { line: 1, column: 1, bytes: 0..0 };
+    let config = Fields::read(&root, ROOT, &start, KEYS, &mut problems)
+        .and_then(|fields| sections(&fields, &context, &mut problems));
+    problems.finish(file_name, config)
+}
+
+fn sections(fields: &Fields<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<Config> {
+    // Every section is read before any is given up, so that all mistakes are told.
+    let train = fields.require("train", problems).and_then(|field| train::read(&field, context, problems));
+    let driver = fields.require("driver", problems).and_then(|field| {
+        let train = train.as_ref();
+        driver::read(&field, train, context, problems)
+    });
+    let builder = builder::read(fields.get("builder").as_ref(), context, problems);
+    let publish =
+        fields.require("publish", problems).and_then(|field| publish::read(&field, context, problems));
+    Some(Config { train: train?, driver: driver?, builder: builder?, publish: publish? })
+}

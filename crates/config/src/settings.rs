@@ -1,0 +1,266 @@
+//! The settings as the rest of drivetrain reads them. Every value here has been checked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+
+use camino::Utf8PathBuf;
+use drivetrain_model::{
+    Architecture, Cell, ComponentName, DriverVersion, KernelPolicy, KernelRelease, RepositoryId,
+    Sha256Digest, Snapshot, TrainName,
+};
+use serde::Serialize;
+use url::Url;
+
+use crate::{Layout, Location, Secret};
+
+/// The whole configuration: what to build for, what to build, where, and where to put the result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// The release train.
+    pub train: Train,
+    /// The driver stack.
+    pub driver: Driver,
+    /// Where the build's commands run.
+    pub builder: Builder,
+    /// Where the driver repository goes.
+    pub publish: Publish,
+}
+
+impl Config {
+    /// The cell that this configuration means, once the kernel policy has chosen a kernel.
+    #[must_use]
+    pub fn cell(&self, kernel: KernelRelease) -> Cell {
+        Cell {
+            train: self.train.name.clone(),
+            arch: self.train.arch.clone(),
+            kernel,
+            driver: self.driver.version.clone(),
+        }
+    }
+
+    /// All repositories by their id: the train's, and the driver's under [`Driver::repository_id`].
+    pub fn repositories(&self) -> impl Iterator<Item = (RepositoryId, &Repository)> {
+        let train = self.train.repositories.iter().map(|(id, repository)| (id.clone(), repository));
+        train.chain(std::iter::once((self.driver.repository_id.clone(), &self.driver.repository)))
+    }
+}
+
+/// The release train: pinned repositories of one distribution release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Train {
+    /// Its name, chosen by the site; part of the address that is published to.
+    pub name: TrainName,
+    /// The architecture of the machines that will load the modules.
+    pub arch: Architecture,
+    /// Which of the train's kernels to build for. Default: the newest.
+    pub kernel: KernelPolicy,
+    /// The repositories that make up the train, by id. At least one.
+    pub repositories: BTreeMap<RepositoryId, Repository>,
+}
+
+/// One YUM repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Repository {
+    /// The URL of the directory that holds `repodata/`, with its placeholders filled in. Ends in `/`; holds
+    /// no user, password, query or fragment. `http`, `https` or `file`.
+    pub url: Url,
+    /// The snapshot that the URL names, where it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
+    /// What to log in with, where the server asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// The public keys that its packages are signed with. Not empty where [`Verify::Signatures`] is asked
+    /// for; the train's `keys` where the repository names none of its own.
+    pub keys: Vec<Location>,
+    /// What a package of this repository has to prove.
+    pub verify: Verify,
+    /// As DNF means it: of the repositories that have a package, only those with the lowest number count.
+    /// Default 99.
+    pub priority: u32,
+    /// Name patterns (`*`, `?`) of packages that are treated as if the repository did not have them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// User and password of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credentials {
+    /// The user.
+    pub username: Secret,
+    /// The password; always from the environment.
+    pub password: Secret,
+}
+
+/// What a package has to prove before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// `signatures`: that its signature was made by one of the repository's keys, and its checksum is the
+    /// metadata's. The default.
+    Signatures,
+    /// `checksums-only`: that its checksum is the metadata's. Whoever can change the repository can then
+    /// change what is built.
+    ChecksumsOnly,
+}
+
+/// The driver stack's name, chosen by the site: `doca-ofed`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct DriverName(pub(crate) String);
+
+impl DriverName {
+    /// The name as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DriverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The driver stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Driver {
+    /// Its name.
+    pub name: DriverName,
+    /// Its version, exactly as written.
+    pub version: DriverVersion,
+    /// The id of its repository: the same text as [`Driver::name`], and no id of the train's.
+    pub repository_id: RepositoryId,
+    /// The vendor's repository.
+    pub repository: Repository,
+    /// The package that holds the source archive. Default `doca-ofed-source`.
+    pub source: String,
+    /// Which components of the archive to build. Default: all.
+    pub components: Components,
+    /// Which component is built against which others, beside what the source RPMs say themselves. Free of
+    /// cycles.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub needs: BTreeMap<ComponentName, Vec<ComponentName>>,
+    /// Source RPMs beside those of the archive.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<ExtraSource>,
+    /// RPM macros to define for every component, by name without the `%`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub macros: BTreeMap<String, String>,
+    /// Build conditions to switch on (`rpmbuild --with`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+    /// Build conditions to switch off (`rpmbuild --without`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+}
+
+/// Which components of the source archive to build.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Components {
+    /// Only these; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include: Option<Vec<ComponentName>>,
+    /// Not these.
+    pub exclude: Vec<ComponentName>,
+}
+
+impl Components {
+    /// Why a component of the archive is left out; `None` where it is built.
+    #[must_use]
+    pub fn reason_to_skip(&self, name: &ComponentName) -> Option<&'static str> {
+        if self.exclude.contains(name) {
+            Some("excluded by driver.components.exclude")
+        } else if self.include.as_ref().is_some_and(|include| !include.contains(name)) {
+            Some("not among driver.components.include")
+        } else {
+            None
+        }
+    }
+}
+
+/// A source RPM, or a directory of them, that is not from the vendor's archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtraSource {
+    /// A file, or a directory whose `*.src.rpm` are meant. Absolute.
+    Path(Utf8PathBuf),
+    /// A file on a server. It is named with its checksum, since no metadata vouches for it.
+    Url {
+        /// Where it is.
+        url: Url,
+        /// What it must be.
+        sha256: Sha256Digest,
+    },
+}
+
+/// Where the build's commands run, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Builder {
+    /// On this host, in a sandbox without network.
+    Sandbox(Sandbox),
+}
+
+/// The sandbox on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sandbox {
+    /// How many jobs at once.
+    pub jobs: Jobs,
+    /// Names that are taken as present on the host although no RPM provides them there, such as `gcc` on a
+    /// host that is not RPM-based.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub provides: Vec<String>,
+    /// What becomes of debuginfo packages. Default: drop.
+    pub debuginfo: Debuginfo,
+    /// Whether compilations go through ccache. Default: yes.
+    pub ccache: bool,
+    /// Where builds take place; absent for a directory below the state directory. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<Utf8PathBuf>,
+}
+
+/// How many jobs at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Jobs {
+    /// As many as the builder has processors.
+    Auto,
+    /// This many.
+    Count(NonZeroU32),
+}
+
+/// What becomes of debuginfo packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Debuginfo {
+    /// They are not made: much less disk, a shorter build.
+    Drop,
+    /// They are made and published with the rest.
+    Keep,
+}
+
+/// Where the driver repository goes, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Publish {
+    /// A directory on this host, which a web server may serve.
+    Directory(PublishDirectory),
+}
+
+/// A directory that driver repositories are published below.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublishDirectory {
+    /// The directory. Absolute.
+    pub path: Utf8PathBuf,
+    /// The URL under which consumers see it, ending in `/`; absent where they read it as files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<Url>,
+    /// The path of a cell's repository below the directory. Default `{train}/{driver}/{kernel}/{arch}`.
+    pub layout: Layout,
+    /// How many versions of each repository stay on disk, the served one included. At least 2, so that there
+    /// is one to go back to. Default 5.
+    pub keep: u32,
+}

@@ -1,0 +1,192 @@
+//! What a person sees for every mistake: one snapshot for each.
+
+use camino::Utf8Path;
+use drivetrain_config::parse;
+
+/// A configuration with a place for each test's change.
+const GOOD: &str = r#"train:
+  name: rocky-9.4
+  arch: x86_64
+  keys: [keys/train]
+  repositories:
+    baseos:
+      url: https://ark.example.com/rocky/9.4/BaseOS/{arch}/os/{snapshot}/
+      snapshot: 20240816T002610
+      username: svc
+      password: ${ARK_PASSWORD}
+    appstream: {url: ../appstream}
+driver:
+  name: doca-ofed
+  version: 3.2.0
+  repository: {url: "https://vendor.example.com/{version}/{arch}/", keys: [keys/vendor]}
+builder:
+  kind: sandbox
+publish:
+  directory: {path: published}
+"#;
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "ARK_PASSWORD" => Some("hunter2".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "LINES" => Some("hunter2\nhunter2".to_owned()),
+        _ => None,
+    }
+}
+
+fn error_of(text: &str) -> String {
+    match parse(text, "drivetrain.yaml", &environment, Utf8Path::new("/site")) {
+        Ok(config) => panic!("accepted: {config:#?}"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains("hunter2"), "a secret is shown:\n{text}");
+            text
+        }
+    }
+}
+
+/// The error of the good configuration with one change.
+fn changed(from: &str, to: &str) -> String {
+    assert_eq!(GOOD.matches(from).count(), 1, "{from:?} must stand once in the good configuration");
+    error_of(&GOOD.replace(from, to))
+}
+
+macro_rules! mistakes {
+    ($($name:ident: $from:expr => $to:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                insta::assert_snapshot!(stringify!($name), changed($from, $to));
+            }
+        )*
+    };
+}
+
+mistakes! {
+    unknown_key_with_suggestion: "      snapshot: 20240816T002610" => "      snapshoot: 20240816T002610";
+    unknown_key_without_suggestion: "  arch: x86_64" => "  arch: x86_64\n  colour: blue";
+    several_unknown_keys: "builder:\n  kind: sandbox" => "bilder:\n  kind: sandbox\nextra: 1\n";
+    missing_key: "  version: 3.2.0\n" => "";
+    missing_section: "publish:\n  directory: {path: published}\n" => "";
+    duplicate_key: "  arch: x86_64" => "  arch: x86_64\n  name: rocky-9.5";
+    duplicate_repository: "    appstream: {" => "    baseos: {";
+    wrong_type_mapping: "  repository: {url: \"https://vendor.example.com/{version}/{arch}/\", keys: [keys/vendor]}" => "  repository: https://vendor.example.com/";
+    wrong_type_list: "keys: [keys/train]" => "keys: keys/train";
+    wrong_type_text: "  version: 3.2.0" => "  version: [3.2.0]";
+    empty_value: "  version: 3.2.0" => "  version:";
+    empty_section: "builder:\n  kind: sandbox" => "builder:";
+    wrong_word: "kind: sandbox" => "kind: sandbux";
+    wrong_word_not_near: "kind: sandbox" => "kind: openstack";
+    wrong_architecture: "arch: x86_64" => "arch: x86-64";
+    wrong_boolean: "kind: sandbox" => "ccache: yes";
+    wrong_number: "{path: published}" => "{path: published, keep: 1}";
+    wrong_jobs: "kind: sandbox" => "jobs: many";
+    wrong_kernel_policy: "  arch: x86_64" => "  arch: x86_64\n  kernel: newest";
+    wrong_kernel_release: "  arch: x86_64" => "  arch: x86_64\n  kernel: {exact: ../5.14.0}";
+    two_kernel_policies: "  arch: x86_64" => "  arch: x86_64\n  kernel: {exact: 5.14.0-1, ceiling: 5.14.0-2}";
+    name_leaves_path: "name: rocky-9.4" => "name: ../rocky";
+    driver_named_as_repository: "name: doca-ofed" => "name: baseos";
+    repository_id: "    appstream:" => "    app stream:";
+    no_repositories: "name: rocky-9.4\n  arch: x86_64\n  keys: [keys/train]\n  repositories:\n    baseos:\n      url: https://ark.example.com/rocky/9.4/BaseOS/{arch}/os/{snapshot}/\n      snapshot: 20240816T002610\n      username: svc\n      password: ${ARK_PASSWORD}\n    appstream: {url: ../appstream}" => "name: rocky-9.4\n  arch: x86_64\n  repositories: {}";
+    no_keys: "  keys: [keys/train]\n" => "";
+    unknown_placeholder: "{arch}/os/{snapshot}/" => "{releasever}/os/{snapshot}/";
+    placeholder_without_value: "      snapshot: 20240816T002610\n" => "";
+    placeholder_unclosed: "{arch}/os/{snapshot}/" => "{arch/os/";
+    snapshot_unused: "{arch}/os/{snapshot}/" => "{arch}/os/";
+    dnf_variable: "{arch}/os/{snapshot}/" => "$basearch/os/{snapshot}/";
+    url_with_login: "https://ark.example.com" => "https://svc:hunter2@ark.example.com";
+    url_scheme: "https://ark.example.com" => "ftp://ark.example.com";
+    url_broken: "https://ark.example.com" => "https://ark.exa mple.com:x";
+    login_over_http: "https://ark.example.com" => "http://ark.example.com";
+    key_over_http: "keys/train" => "http://keys.example.com/train";
+    password_in_file: "${ARK_PASSWORD}" => "hunter2";
+    password_in_file_flow: "    appstream: {url: ../appstream}" => "    appstream: {url: ../appstream, password: \"hunter2\", snapshoot: 1}";
+    password_in_part: "${ARK_PASSWORD}" => "hunter2${ARK_PASSWORD}";
+    password_in_broken_yaml: "password: ${ARK_PASSWORD}" => "password: hunter2: [";
+    password_as_list: "password: ${ARK_PASSWORD}" => "password: [hunter2]";
+    password_twice: "      username: svc" => "      password: hunter2";
+    password_without_user: "      username: svc\n" => "";
+    variable_unset: "${ARK_PASSWORD}" => "${ARK_PASSWORT}";
+    variable_empty: "${ARK_PASSWORD}" => "${EMPTY}";
+    variable_with_lines: "${ARK_PASSWORD}" => "${LINES}";
+    variable_elsewhere: "name: rocky-9.4" => "name: ${TRAIN}";
+    layout_without_kernel: "{path: published}" => "{path: published, layout: \"{train}/{arch}\"}";
+    layout_unknown_placeholder: "{path: published}" => "{path: published, layout: \"{kernel}/{os}\"}";
+    layout_leaves_directory: "{path: published}" => "{path: published, layout: \"../{kernel}\"}";
+    base_url_without_scheme: "{path: published}" => "{path: published, base_url: repo.example.com}";
+    publish_to_url: "{path: published}" => "{path: \"https://repo.example.com\"}";
+    extra_url_without_checksum: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{url: https://example.com/x.src.rpm}]";
+    extra_bad_checksum: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{url: https://example.com/x.src.rpm, sha256: abc}]";
+    extra_path_and_url: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{url: https://example.com/x.src.rpm, path: a}]";
+    extra_path_with_checksum: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{path: a, sha256: abc}]";
+    needs_in_a_circle: "  version: 3.2.0" => "  version: 3.2.0\n  needs: {iser: [isert], isert: [srp], srp: [iser]}";
+    component_in_and_out: "  version: 3.2.0" => "  version: 3.2.0\n  components: {include: [iser, srp], exclude: [iser]}";
+    component_twice: "  version: 3.2.0" => "  version: 3.2.0\n  components: {exclude: [iser, iser]}";
+    nothing_included: "  version: 3.2.0" => "  version: 3.2.0\n  components: {include: []}";
+    macro_name: "  version: 3.2.0" => "  version: 3.2.0\n  macros: {\"%dist\": .el9}";
+    condition_both_ways: "  version: 3.2.0" => "  version: 3.2.0\n  with: [a]\n  without: [a]";
+    tab: "  arch: x86_64" => "\tarch: x86_64";
+    not_yaml: "  arch: x86_64" => "  arch: [x86_64";
+    tag: "  arch: x86_64" => "  arch: !!str x86_64";
+    merge_key: "    appstream: {" => "    appstream: {<<: *b, ";
+    alias_unknown: "  arch: x86_64" => "  arch: *nothing";
+    alias_of_itself: "keys: [keys/train]" => "keys: &a [*a]";
+    second_document: "builder:\n" => "---\nbuilder:\n";
+    directive: "train:\n  name" => "%YAML 1.1\n---\ntrain:\n  name";
+    control_characters: "arch: x86_64" => "arch: \"x86\u{7f}_64\"\n  \"\u{7f}\": 1";
+}
+
+#[test]
+fn empty_file() {
+    insta::assert_snapshot!("empty_file", error_of("# nothing but a comment\n"));
+}
+
+#[test]
+fn root_is_no_mapping() {
+    insta::assert_snapshot!("root_is_no_mapping", error_of("- train\n- driver\n"));
+}
+
+#[test]
+fn many_mistakes_at_once() {
+    let mut text =
+        GOOD.replace("x86_64", "sparc").replace("3.2.0", "3 2").replace("keys/vendor", "ftp://a/b");
+    text.push_str("  directry: {}\nunknown: 1\n");
+    insta::assert_snapshot!("many_mistakes_at_once", error_of(&text));
+}
+
+#[test]
+fn more_mistakes_than_are_shown() {
+    let mut text = GOOD.to_owned();
+    for number in 0..40 {
+        text.push_str(&format!("key{number}: 1\n"));
+    }
+    let error = error_of(&text);
+    assert_eq!(error.matches("unknown key").count(), 25);
+    assert!(error.ends_with("and 15 more mistakes"), "{error}");
+}
+
+#[test]
+fn huge_file() {
+    insta::assert_snapshot!("huge_file", error_of(&" ".repeat(1024 * 1024 + 1)));
+}
+
+#[test]
+fn alias_bomb() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let alias = format!("*a{}", level - 1);
+        text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", ")));
+    }
+    let started = std::time::Instant::now();
+    insta::assert_snapshot!("alias_bomb", error_of(&text));
+    assert!(started.elapsed().as_secs() < 2);
+}
+
+#[test]
+fn deep_nesting() {
+    for text in
+        [format!("a: {}", "[".repeat(100_000)), "- ".repeat(100_000), format!("a: {}", "{b: ".repeat(50_000))]
+    {
+        assert!(error_of(&text).contains("drivetrain.yaml:1:"));
+    }
+}
