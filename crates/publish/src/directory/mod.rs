@@ -1,0 +1,14 @@
+//! A directory as publication target. What is where and why: the crate's text.
+
+mod build;
+mod check;
+pub(crate) mod files;
+mod flip;
+mod lock;
+mod places;
+mod retain;
+mod settle;
+mod target;
+
+pub use check::Check;
+pub use target::{DirectoryOptions, DirectoryTarget, Step};

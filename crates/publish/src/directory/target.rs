@@ -1,0 +1,395 @@
+//! [`DirectoryTarget`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fs_err as fs;
+use url::Url;
+
+use super::Check;
+use super::build::{self, Kept, carry, look, same_packages, sync_directories};
+use super::check::check;
+use super::files::{make_directory, names, remove_tree, sync, write_file};
+use super::flip::{flip, settle_link};
+use super::lock::Lock;
+use super::places::{HIDDEN, Places, read_manifest};
+use super::retain::{discard, kept};
+use super::settle::settle;
+use crate::{
+    Action, Change, HistoryEntry, Manifest, Outcome, Publication, PublishError, Published, RepositoryPath,
+    Result, RolledBack, Served, Target, VersionInfo, history,
+};
+
+/// How a [`DirectoryTarget`] behaves.
+pub struct DirectoryOptions {
+    /// The URL under which consumers see the root; `None` where they read it as files.
+    pub base_url: Option<Url>,
+    /// How many versions of a repository stay, the served one included; no fewer than 2.
+    pub keep: u32,
+    /// How long to wait while somebody else is publishing.
+    pub patience: Duration,
+    /// Whether to make hard links where they can be had. Without them every version is a copy.
+    pub links: bool,
+    /// Is told what is being done.
+    pub progress: Box<dyn Fn(Step) + Send + Sync>,
+}
+
+impl Default for DirectoryOptions {
+    fn default() -> Self {
+        Self {
+            base_url: None,
+            keep: 5,
+            patience: Duration::from_secs(300),
+            links: true,
+            progress: Box::new(|_| ()),
+        }
+    }
+}
+
+impl fmt::Debug for DirectoryOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryOptions")
+            .field("base_url", &self.base_url)
+            .field("keep", &self.keep)
+            .field("patience", &self.patience)
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a publication is doing, each told as it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Waiting for other publishers.
+    Lock,
+    /// Bringing in order what an earlier process left.
+    Settle,
+    /// Making the version's files.
+    Build,
+    /// Adding the files of the versions before, for consumers that read those.
+    Carry,
+    /// Reading all of it back.
+    Check,
+    /// Waiting until it is on disk.
+    Sync,
+    /// Giving the version its number.
+    Name,
+    /// Serving it: the one step.
+    Flip,
+    /// Noting the change.
+    Note,
+    /// Removing versions that are no longer kept.
+    Retain,
+}
+
+/// A directory below which driver repositories are published. See the crate's text for what is where, and how a web server has to
+/// serve it.
+#[derive(Debug)]
+pub struct DirectoryTarget {
+    root: PathBuf,
+    options: DirectoryOptions,
+}
+
+impl DirectoryTarget {
+    /// Takes a directory as target; it is made where it is not there, but not the directories above it.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or its hidden directory cannot.
+    pub fn open(root: &Path, options: DirectoryOptions) -> Result<Self> {
+        if !root.exists() {
+            make_directory(root)?;
+        }
+        // From here on every part of every path below it is looked at: the root itself may be a link.
+        let root = fs::canonicalize(root)?;
+        make_directory(&root.join(HIDDEN))?;
+        Ok(Self { root, options })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The base URL of a repository for consumers.
+    #[must_use]
+    pub fn url(&self, path: &RepositoryPath) -> String {
+        match &self.options.base_url {
+            Some(base) => format!("{}/{path}/", base.as_str().trim_end_matches('/')),
+            None => match Url::from_directory_path(self.root.join(path.to_path())) {
+                Ok(url) => url.into(),
+                Err(()) => format!("file://{}/{path}/", self.root.display()),
+            },
+        }
+    }
+
+    /// Reads the served version back: all metadata, every package's checksum.
+    ///
+    /// # Errors
+    /// With the first thing that is not as it was written, or where nothing is served.
+    pub fn check(&self, path: &RepositoryPath) -> Result<Check> {
+        let places = Places::new(&self.root, path);
+        let version = places.served()?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
+        check(&places.version(version), &places.manifest(version)?)
+    }
+
+    /// Who changed what is served at a path, oldest first.
+    ///
+    /// # Errors
+    /// Where the record cannot be read.
+    pub fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {
+        history::read(&Places::new(&self.root, path).history())
+    }
+
+    fn tell(&self, step: Step) {
+        (self.options.progress)(step);
+    }
+
+    fn lock(&self, change: &Change) -> Result<Lock> {
+        self.tell(Step::Lock);
+        let path = self.root.join(HIDDEN).join(".lock");
+        Lock::take(&self.root, &path, change, self.options.patience)
+    }
+
+    fn publish_locked(&self, places: &Places, publication: &Publication) -> Result<Outcome> {
+        self.tell(Step::Settle);
+        places.make()?;
+        let served = settle(places, &publication.change)?;
+        let incoming = look(publication)?;
+        if let Some(version) = served
+            && let Ok(manifest) = places.manifest(version)
+            && manifest.lock == publication.lock
+            && same_packages(&manifest, &incoming)
+        {
+            return Ok(Outcome::Unchanged { version });
+        }
+
+        let entries = history::read(&places.history())?;
+        let on_disk = places.on_disk()?;
+        let highest = entries.iter().map(|entry| entry.version).chain(on_disk.iter().copied()).max();
+        let version = highest.unwrap_or(0) + 1;
+        let must_stay: Vec<u64> = served.into_iter().collect();
+        // The new version is one of those that are kept.
+        let stay = kept(&on_disk, self.options.keep.max(2) - 1, &must_stay);
+        let others = self.others(places, stay.iter().copied());
+
+        let incoming_directory = places.incoming();
+        let url = self.url(&publication.path);
+        self.tell(Step::Build);
+        let links = self.options.links;
+        let manifest =
+            build::build(&incoming_directory, version, publication, &incoming, &others, &url, links)?;
+        self.tell(Step::Carry);
+        // Where links cannot be had each version carried is a full copy: the one before has to be enough.
+        let carried = if links { &others[..] } else { self.latest(&others, served) };
+        carry(&incoming_directory, &manifest, carried, links)?;
+        self.tell(Step::Check);
+        check(&incoming_directory, &manifest)?;
+        self.tell(Step::Sync);
+        sync_directories(&incoming_directory)?;
+        self.tell(Step::Name);
+        fs::rename(&incoming_directory, places.version(version))?;
+        sync(&places.versions())?;
+        self.tell(Step::Flip);
+        if let Err(error) = flip(places, version) {
+            // That this fails too is not worth hiding the error for: the next publication settles it.
+            drop(discard(places, version));
+            return Err(error);
+        }
+
+        // From here on it is served: what goes wrong now is told, and is no failure.
+        let mut warnings = Vec::new();
+        if let Err(error) = settle_link(places) {
+            warnings.push(format!("whether the change is on disk is not known: {error}"));
+        }
+        self.tell(Step::Note);
+        let entry = self.entry(Action::Publish, version, served, &manifest, &publication.change);
+        if let Err(error) = history::append(&places.history(), &entry) {
+            warnings.push(format!("the change could not be noted: {error}"));
+        }
+        self.tell(Step::Retain);
+        let mut removed = Vec::new();
+        for old in on_disk.into_iter().filter(|old| !stay.contains(old)) {
+            match discard(places, old) {
+                Ok(()) => removed.push(old),
+                Err(error) => warnings.push(format!("version {old} could not be removed: {error}")),
+            }
+        }
+        Ok(Outcome::Published(Published {
+            version,
+            previous: served,
+            repomd: manifest.repomd,
+            packages: manifest.packages.len(),
+            url,
+            removed,
+            warnings,
+        }))
+    }
+
+    fn rollback_locked(
+        &self,
+        places: &Places,
+        path: &RepositoryPath,
+        to: Option<u64>,
+        change: &Change,
+    ) -> Result<RolledBack> {
+        self.tell(Step::Settle);
+        let from = settle(places, change)?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
+        let there = places.on_disk()?;
+        let to = match to {
+            Some(version) if there.contains(&version) => version,
+            Some(version) => return Err(PublishError::NoSuchVersion { path: path.clone(), version, there }),
+            None => self
+                .before(places, from, &there)?
+                .ok_or_else(|| PublishError::NothingBefore { path: path.clone(), version: from })?,
+        };
+        if to == from {
+            return Ok(RolledBack { from, to });
+        }
+        let directory = places.version(to);
+        let manifest = read_manifest(&directory)?;
+        self.tell(Step::Carry);
+        let others = self.others(places, there.into_iter().filter(|version| *version != to));
+        let carried = if self.options.links { &others[..] } else { self.latest(&others, Some(from)) };
+        carry(&directory, &manifest, carried, self.options.links)?;
+        self.tell(Step::Check);
+        check(&directory, &manifest)?;
+        self.tell(Step::Sync);
+        sync_directories(&directory)?;
+        self.tell(Step::Flip);
+        flip(places, to)?;
+        settle_link(places)?;
+        self.tell(Step::Note);
+        let entry = self.entry(Action::Rollback, to, Some(from), &manifest, change);
+        history::append(&places.history(), &entry)?;
+        Ok(RolledBack { from, to })
+    }
+
+    /// The version that was served before this one, and is still there.
+    fn before(&self, places: &Places, served: u64, there: &[u64]) -> Result<Option<u64>> {
+        let entries = history::read(&places.history())?;
+        let noted = entries.iter().rev().map(|entry| entry.version).filter(|version| *version < served);
+        let older = there.iter().rev().copied().filter(|version| *version < served);
+        Ok(noted.chain(older).find(|version| there.contains(version)))
+    }
+
+    /// Versions with their manifests. One whose manifest cannot be read has nothing that could be carried.
+    fn others(&self, places: &Places, versions: impl Iterator<Item = u64>) -> Vec<Kept> {
+        versions
+            .filter_map(|version| {
+                let directory = places.version(version);
+                read_manifest(&directory).ok().map(|manifest| Kept { directory, manifest })
+            })
+            .collect()
+    }
+
+    fn latest<'a>(&self, others: &'a [Kept], served: Option<u64>) -> &'a [Kept] {
+        let position = others.iter().position(|other| Some(other.manifest.version) == served);
+        position.map_or(&[], |position| &others[position..=position])
+    }
+
+    fn entry(
+        &self,
+        action: Action,
+        version: u64,
+        from: Option<u64>,
+        manifest: &Manifest,
+        change: &Change,
+    ) -> HistoryEntry {
+        HistoryEntry {
+            at: change.at,
+            action,
+            version,
+            from,
+            run: manifest.run.clone(),
+            by: change.by.clone(),
+            why: change.why.clone(),
+        }
+    }
+
+    /// Finds repositories below a hidden directory. Directories only: a link is none of ours there.
+    fn find(&self, directory: &Path, path: &str, found: &mut Vec<RepositoryPath>) -> Result<()> {
+        for name in names(directory)? {
+            let below = directory.join(&name);
+            if name == ".versions" {
+                found.extend(RepositoryPath::parse(path).ok());
+            } else if !name.starts_with('.') && fs::symlink_metadata(&below)?.is_dir() {
+                let path = if path.is_empty() { name } else { format!("{path}/{name}") };
+                // A path too long to be one ends the search there.
+                if RepositoryPath::parse(&path).is_ok() {
+                    self.find(&below, &path, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Target for DirectoryTarget {
+    fn ensure(&self, path: &RepositoryPath) -> Result<()> {
+        let places = Places::new(&self.root, path);
+        let ensure = || {
+            places.make()?;
+            for directory in [places.versions(), places.link_directory()] {
+                let probe = directory.join(format!(".probe-{}", std::process::id()));
+                write_file(&probe, b"x")?;
+                fs::remove_file(&probe)?;
+            }
+            Ok(())
+        };
+        ensure().map_err(|error: PublishError| error.in_directory(&self.root))
+    }
+
+    fn publish(&self, publication: &Publication) -> Result<Outcome> {
+        let _lock = self.lock(&publication.change)?;
+        let places = Places::new(&self.root, &publication.path);
+        self.publish_locked(&places, publication).map_err(|error| {
+            // That this fails too is not worth hiding the first error for: the next publication settles it.
+            drop(remove_tree(&places.incoming()));
+            error.in_directory(&self.root)
+        })
+    }
+
+    fn rollback(&self, path: &RepositoryPath, to: Option<u64>, change: &Change) -> Result<RolledBack> {
+        let _lock = self.lock(change)?;
+        let places = Places::new(&self.root, path);
+        self.rollback_locked(&places, path, to, change).map_err(|error| error.in_directory(&self.root))
+    }
+
+    fn state(&self, path: &RepositoryPath) -> Result<Option<Served>> {
+        let places = Places::new(&self.root, path);
+        let on_disk = places.on_disk()?;
+        let version = places.served()?;
+        if version.is_none() && on_disk.is_empty() {
+            return Ok(None);
+        }
+        let manifest = match version {
+            Some(version) => Some(places.manifest(version)?),
+            None => None,
+        };
+        let last =
+            history::read(&places.history())?.into_iter().rfind(|entry| Some(entry.version) == version);
+        let since = last.map(|entry| entry.at).or_else(|| manifest.as_ref().map(|manifest| manifest.made));
+        let versions = on_disk
+            .into_iter()
+            .map(|number| VersionInfo {
+                version: number,
+                made: places.manifest(number).ok().map(|manifest| manifest.made),
+                served: Some(number) == version,
+            })
+            .collect();
+        Ok(Some(Served { path: path.clone(), version, since, manifest, versions, url: self.url(path) }))
+    }
+
+    fn list(&self) -> Result<Vec<Served>> {
+        let mut paths = Vec::new();
+        self.find(&self.root.join(HIDDEN), "", &mut paths)?;
+        paths.sort();
+        let mut served = Vec::new();
+        for path in paths {
+            served.extend(self.state(&path)?);
+        }
+        Ok(served)
+    }
+}
