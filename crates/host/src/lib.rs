@@ -1,1 +1,22 @@
-//! To be written.
+//! Runs commands on a builder.
+//!
+//! [`Host`] is the trait that the build is written against: run a [`Job`] with its output streamed, kill it
+//! for good, move files. [`LocalSandbox`] is the host that needs no machine: bubblewrap on the host that
+//! drivetrain itself runs on, without network, without root, and with nothing writable but the job's own
+//! directories. A builder over SSH or in a virtual machine implements the same trait; a [`Job`] says what is
+//! isolated from what, and its paths are paths *on that host*.
+
+mod error;
+mod fs;
+mod job;
+mod lines;
+mod log;
+mod sandbox;
+mod spawn;
+
+pub use error::HostError;
+pub use job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
+pub use sandbox::{
+    BUILD_ID, Bind, KernelLink, Limits, LocalSandbox, RootFs, SandboxOptions, SandboxSpec, Symlink, Tmpfs,
+};
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,282 @@
+//! The host that drivetrain itself runs on.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::spec::SandboxSpec;
+use super::{BUILD_ID, arguments, etc, probe, tools};
+use crate::HostError;
+use crate::fs::{give, remove_tree};
+use crate::job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
+use crate::lines::LineSplitter;
+use crate::log::Log;
+use crate::spawn::spawn;
+
+/// How long to wait for a killed tree to be gone. Only a process stuck in the kernel takes longer.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a site may choose of the sandbox.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// A directory for the sandbox's own small files, writable for drivetrain.
+    pub state: Utf8PathBuf,
+    /// The user and group id that jobs have on the host when drivetrain runs as root.
+    pub build_id: u32,
+}
+
+impl SandboxOptions {
+    /// The defaults, with this state directory.
+    #[must_use]
+    pub fn new(state: impl Into<Utf8PathBuf>) -> Self {
+        Self { state: state.into(), build_id: BUILD_ID }
+    }
+}
+
+/// Runs jobs in bubblewrap on this host.
+///
+/// Run by root, bubblewrap sets the mounts up with root's rights, so that inputs may lie below a directory
+/// that only root can enter, and `setpriv` then gives up user, groups and every capability before the job's
+/// first instruction. Run by a user, all happens in a user namespace.
+#[derive(Debug)]
+pub struct LocalSandbox {
+    bwrap: Utf8PathBuf,
+    etc: Vec<(&'static str, Utf8PathBuf)>,
+    /// The id to give up root for; absent for an ordinary user.
+    drop_to: Option<u32>,
+}
+
+impl LocalSandbox {
+    /// Finds the tools, and runs an empty sandbox to see whether the kernel permits it.
+    pub async fn new(options: SandboxOptions) -> Result<Self, HostError> {
+        let bwrap = tools::find("bwrap", "bubblewrap")?;
+        let privileged = rustix::process::geteuid().is_root();
+        if privileged {
+            tools::find("setpriv", "util-linux")?;
+        }
+        let etc = etc::write(&options.state.join("etc"))?;
+        let sandbox = Self { bwrap, etc, drop_to: privileged.then_some(options.build_id) };
+        let job = Job {
+            sandbox: SandboxSpec::default(),
+            program: "true".to_owned(),
+            arguments: Vec::new(),
+            directory: "/".into(),
+            log: None,
+            append: false,
+            deadline: Some(Duration::from_secs(30)),
+        };
+        let mut said = String::new();
+        let mut sink = |line: &str| {
+            said.push_str(line);
+            said.push('\n');
+        };
+        match sandbox.execute(&job, &mut sink, &CancellationToken::new()).await {
+            Ok(finished) if finished.ending.is_success() => Ok(sandbox),
+            Ok(_) => Err(probe::forbidden(&said, privileged)),
+            Err(HostError::Sandbox { message }) => Err(probe::forbidden(&message, privileged)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn command(&self, job: &Job) -> Command {
+        let mut command = std::process::Command::new(&self.bwrap);
+        // Cleared for bubblewrap itself as well: a job can read what its parent was started with.
+        command.env_clear().env("PATH", "/usr/bin:/bin");
+        command.args(arguments::isolation(self.drop_to.is_none()));
+        command.args(arguments::arguments(&job.sandbox, &self.etc));
+        command.args(["--chdir", job.directory.as_str(), "--"]);
+        command.args(arguments::prelude(&job.sandbox, self.drop_to));
+        command.arg(&job.program).args(&job.arguments);
+        command.stdin(Stdio::null());
+        // Ctrl-C at the terminal is drivetrain's to handle: it tells the jobs in its own way and order.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        Command::from(command)
+    }
+
+    async fn execute(
+        &self,
+        job: &Job,
+        sink: &mut dyn LineSink,
+        cancel: &CancellationToken,
+    ) -> Result<Finished, HostError> {
+        let started = Instant::now();
+        let mut log = job.log.as_deref().map(|path| Log::open(path, job.append)).transpose()?;
+        let process = || HostError::process(self.bwrap.as_str());
+        // One pipe for both streams: their order is the order in which they were written.
+        let (reader, writer) = std::io::pipe().map_err(process())?;
+        let mut command = self.command(job);
+        command.stdout(writer.try_clone().map_err(process())?).stderr(writer);
+        let mut output = Receiver::from_owned_fd(reader.into()).map_err(process())?;
+        if cancel.is_cancelled() {
+            return Ok(Finished { ending: Ending::Cancelled, elapsed: started.elapsed() });
+        }
+        let mut child = spawn(command).await.map_err(process())?;
+
+        let mut refusal = Refusal::default();
+        let pump = pump(&mut output, &mut log, sink, &mut refusal);
+        let ending = tokio::select! {
+            result = pump => {
+                // Nobody holds the pipe any more: all of the tree has ended, or will write nothing further.
+                result?;
+                None
+            }
+            () = cancel.cancelled() => Some(Ending::Cancelled),
+            () = sleep(job.deadline) => Some(Ending::TimedOut),
+        };
+        let ending = match ending {
+            None => self.wait(&mut child, job, started, cancel).await?,
+            Some(ending) => {
+                kill(&mut child).await.map_err(process())?;
+                // The tree is gone when the last holder of the pipe is.
+                let rest = pump_rest(&mut output, &mut log, sink);
+                tokio::time::timeout(KILL_PATIENCE, rest).await.unwrap_or(Ok(()))?;
+                ending
+            }
+        };
+        if let (Ending::Exited(1), Some(message)) = (ending, refusal.message) {
+            return Err(HostError::Sandbox { message });
+        }
+        Ok(Finished { ending, elapsed: started.elapsed() })
+    }
+
+    /// Waits for a job whose output has ended: it may have closed its output and still run.
+    async fn wait(
+        &self,
+        child: &mut Child,
+        job: &Job,
+        started: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<Ending, HostError> {
+        let process = || HostError::process(self.bwrap.as_str());
+        let left = job.deadline.map(|deadline| deadline.saturating_sub(started.elapsed()));
+        let ending = tokio::select! {
+            status = child.wait() => {
+                let status = status.map_err(process())?;
+                return Ok(status.code().map_or(Ending::Killed, Ending::Exited));
+            }
+            () = cancel.cancelled() => Ending::Cancelled,
+            () = sleep(left) => Ending::TimedOut,
+        };
+        kill(child).await.map_err(process())?;
+        Ok(ending)
+    }
+}
+
+/// Kills bubblewrap and waits for it. The first process of the job's process namespace has asked the kernel
+/// to be killed with it, and the kernel kills everything else in the namespace with that one.
+async fn kill(child: &mut Child) -> std::io::Result<()> {
+    child.kill().await
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Bubblewrap's own complaint, where it is all that was ever said.
+#[derive(Default)]
+struct Refusal {
+    message: Option<String>,
+    seen_other: bool,
+}
+
+impl Refusal {
+    fn look_at(&mut self, bytes: &[u8]) {
+        if self.seen_other {
+            return;
+        }
+        match bytes.strip_prefix(b"bwrap: ") {
+            Some(message) if self.message.is_none() => {
+                self.message = Some(String::from_utf8_lossy(message).trim_end().to_owned());
+            }
+            _ => {
+                self.seen_other = true;
+                self.message = None;
+            }
+        }
+    }
+}
+
+async fn pump(
+    output: &mut Receiver,
+    log: &mut Option<Log>,
+    sink: &mut dyn LineSink,
+    refusal: &mut Refusal,
+) -> Result<(), HostError> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut lines = LineSplitter::default();
+    loop {
+        let count = output.read(&mut buffer).await.map_err(HostError::process("the sandbox"))?;
+        if count == 0 {
+            lines.finish(sink);
+            return Ok(());
+        }
+        refusal.look_at(&buffer[..count]);
+        if let Some(log) = log {
+            log.write(&buffer[..count])?;
+        }
+        lines.push(&buffer[..count], sink);
+    }
+}
+
+async fn pump_rest(
+    output: &mut Receiver,
+    log: &mut Option<Log>,
+    sink: &mut dyn LineSink,
+) -> Result<(), HostError> {
+    pump(output, log, sink, &mut Refusal { message: None, seen_other: true }).await
+}
+
+impl Host for LocalSandbox {
+    fn name(&self) -> &str {
+        "this host"
+    }
+
+    fn run<'a>(
+        &'a self,
+        job: &'a Job,
+        sink: &'a mut dyn LineSink,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Finished, HostError>> {
+        Box::pin(self.execute(job, sink, cancel))
+    }
+
+    fn create_work_directory<'a>(&'a self, path: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move {
+            fs::create_dir_all(path).map_err(HostError::file("create", path))?;
+            give(path, self.drop_to)
+        })
+    }
+
+    fn remove_directory<'a>(&'a self, path: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move {
+            let path = path.to_owned();
+            tokio::task::spawn_blocking(move || remove_tree(&path))
+                .await
+                .map_err(|error| HostError::process("the removal")(std::io::Error::other(error)))?
+        })
+    }
+
+    fn put<'a>(&'a self, local: &'a Utf8Path, remote: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move {
+            tokio::fs::copy(local, remote).await.map_err(HostError::file("write", remote))?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            fs::set_permissions(remote, mode).map_err(HostError::file("change the mode of", remote))
+        })
+    }
+
+    fn get<'a>(&'a self, remote: &'a Utf8Path, local: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move {
+            tokio::fs::copy(remote, local).await.map_err(HostError::file("write", local))?;
+            Ok(())
+        })
+    }
+}
