@@ -1,1 +1,37 @@
-//! To be written.
+//! Components to kmod RPMs, for one kernel.
+//!
+//! [`build`] takes a [`BuildRequest`], pure data made by the plan, and a [`Host`](drivetrain_host::Host) to
+//! run on, and returns what became of every component. It rebuilds each source RPM through the interface
+//! that its spec file has for the purpose, in a sandbox without network, as parallel as the components'
+//! needs and the cores allow.
+//!
+//! Two caches make later runs short, and neither is trusted blindly: finished components by the digest of
+//! everything that went in ([`component_key`]), and compilations by what each of them read.
+
+mod cache;
+mod component;
+mod error;
+mod jobserver;
+mod key;
+mod lease;
+mod packages;
+mod progress;
+mod report;
+mod request;
+mod requirements;
+mod schedule;
+mod toolchain;
+mod tools;
+mod triage;
+
+pub use cache::{CachedComponent, CachedPackage, ComponentCache};
+pub use error::{BuildError, ComponentError, MissingRequirement};
+pub use key::{KeyInputs, component_key};
+pub use progress::Phase;
+pub use report::{BuildReport, ComponentReport, Outcome, PhaseTime};
+pub use request::{
+    BuildOptions, BuildRequest, Component, Debuginfo, Directories, Patch, Recipe, TargetKernel,
+};
+pub use schedule::build;
+pub use toolchain::{Toolchain, ToolchainError};
+pub use triage::{Diagnosis, DiagnosisKind, triage};

@@ -1,0 +1,233 @@
+//! Finished components, kept by key.
+//!
+//! `<directory>/<key>/` has the RPMs, `manifest.json` and the `log` of the build that made them. An entry is
+//! written beside and renamed into place, so there are no half entries; and what is read is checked against
+//! the manifest first, so a damaged one is built again.
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_model::{Capability, ComponentName, KernelRelease, Nevra, Sha256Digest};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ComponentError;
+use crate::packages::BuiltPackage;
+
+const FORMAT: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+const LOG: &str = "log";
+
+/// The cache of finished components.
+#[derive(Debug, Clone)]
+pub struct ComponentCache {
+    directory: Utf8PathBuf,
+}
+
+/// A finished component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CachedComponent {
+    format: u32,
+    /// The digest over everything that it was made from.
+    pub key: Sha256Digest,
+    /// The component.
+    pub component: ComponentName,
+    /// The kernel that its modules are for.
+    pub kernel: KernelRelease,
+    /// Milliseconds that its build took.
+    pub ms: u64,
+    /// Its RPMs.
+    pub packages: Vec<CachedPackage>,
+    /// The entry's directory.
+    #[serde(skip)]
+    directory: Utf8PathBuf,
+}
+
+/// One RPM of a finished component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CachedPackage {
+    /// Its file's name.
+    pub file: String,
+    /// Its full name.
+    pub nevra: Nevra,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+    /// What it provides; to answer dependents' `BuildRequires`.
+    pub provides: Vec<Capability>,
+    /// The kernel modules in it, by installed path.
+    pub modules: Vec<String>,
+    /// Where it is now.
+    #[serde(skip)]
+    pub path: Utf8PathBuf,
+}
+
+impl CachedComponent {
+    /// The log of the build that made it.
+    #[must_use]
+    pub fn log(&self) -> Utf8PathBuf {
+        self.directory.join(LOG)
+    }
+}
+
+impl ComponentCache {
+    /// The cache in this directory, which need not exist yet.
+    #[must_use]
+    pub fn new(directory: impl Into<Utf8PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Whether there is an entry, as far as its manifest and the sizes of its files tell: for the plan, which
+    /// must not read gigabytes. [`ComponentCache::get`] is what a build asks.
+    #[must_use]
+    pub fn contains(&self, key: &Sha256Digest) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// The entry, unverified but for its files' sizes.
+    #[must_use]
+    pub fn peek(&self, key: &Sha256Digest) -> Option<CachedComponent> {
+        let entry = self.read(key).ok().flatten()?;
+        let sizes_fit = entry
+            .packages
+            .iter()
+            .all(|package| fs::metadata(&package.path).is_ok_and(|metadata| metadata.len() == package.size));
+        sizes_fit.then_some(entry)
+    }
+
+    /// The entry, with every byte of its RPMs verified. A damaged entry is an error that says what is wrong.
+    pub fn get(&self, key: &Sha256Digest) -> Result<Option<CachedComponent>, String> {
+        let Some(entry) = self.read(key)? else { return Ok(None) };
+        for package in &entry.packages {
+            let (_, digest) = digest_of(&package.path).map_err(|error| error.to_string())?;
+            if digest != package.sha256 {
+                return Err(format!("{} has changed since it was built", package.path));
+            }
+        }
+        Ok(Some(entry))
+    }
+
+    fn read(&self, key: &Sha256Digest) -> Result<Option<CachedComponent>, String> {
+        let directory = self.directory.join(key.to_string());
+        let text = match fs::read_to_string(directory.join(MANIFEST)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.exists() => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let mut entry: CachedComponent =
+            serde_json::from_str(&text).map_err(|error| format!("{directory}/{MANIFEST}: {error}"))?;
+        if entry.format != FORMAT || entry.key != *key {
+            return Err(format!("{directory}/{MANIFEST} is not of this key or format"));
+        }
+        for package in &mut entry.packages {
+            if package.file.contains('/') || package.file.starts_with('.') {
+                return Err(format!("{directory}/{MANIFEST} names the file {:?}", package.file));
+            }
+            package.path = directory.join(&package.file);
+        }
+        entry.directory = directory;
+        Ok(Some(entry))
+    }
+
+    /// Puts a finished component in; returns it with the paths that it has from now on.
+    pub(crate) fn put(&self, new: &NewEntry<'_>) -> Result<CachedComponent, ComponentError> {
+        fs::create_dir_all(&self.directory).map_err(ComponentError::file("create", &self.directory))?;
+        let place = self.directory.join(new.key.to_string());
+        let temporary = self.directory.join(format!(".{}-{}", new.key.short(), std::process::id()));
+        remove(&temporary)?;
+        fs::create_dir(&temporary).map_err(ComponentError::file("create", &temporary))?;
+        let mut packages = Vec::new();
+        for built in new.packages {
+            let (source, target) = (new.rpms.join(&built.file), temporary.join(&built.file));
+            let (size, sha256) =
+                copy_digesting(&source, &target).map_err(ComponentError::file("copy", &source))?;
+            packages.push(CachedPackage {
+                file: built.file.clone(),
+                nevra: built.nevra.clone(),
+                size,
+                sha256,
+                provides: built.provides.clone(),
+                modules: built.modules.clone(),
+                path: place.join(&built.file),
+            });
+        }
+        if fs::copy(new.log, temporary.join(LOG)).is_err() {
+            // The log is kept in the logs directory as well; an entry without one is as good.
+        }
+        let entry = CachedComponent {
+            format: FORMAT,
+            key: new.key,
+            component: new.component.clone(),
+            kernel: new.kernel.clone(),
+            ms: new.ms,
+            packages,
+            directory: place.clone(),
+        };
+        let manifest = temporary.join(MANIFEST);
+        let text = serde_json::to_vec_pretty(&entry)
+            .map_err(|error| ComponentError::file("write", &manifest)(error.into()))?;
+        fs::write(&manifest, text).map_err(ComponentError::file("write", &manifest))?;
+        // A damaged entry, or one that another run has put there meanwhile: equal keys, equal bytes.
+        remove(&place)?;
+        fs::rename(&temporary, &place).map_err(ComponentError::file("rename", &temporary))?;
+        Ok(entry)
+    }
+}
+
+/// What [`ComponentCache::put`] takes.
+pub(crate) struct NewEntry<'a> {
+    pub(crate) key: Sha256Digest,
+    pub(crate) component: &'a ComponentName,
+    pub(crate) kernel: &'a KernelRelease,
+    pub(crate) ms: u64,
+    pub(crate) packages: &'a [BuiltPackage],
+    /// Where the build wrote them.
+    pub(crate) rpms: &'a Utf8Path,
+    pub(crate) log: &'a Utf8Path,
+}
+
+fn remove(path: &Utf8Path) -> Result<(), ComponentError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ComponentError::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The size and SHA-256 of a file.
+pub(crate) fn digest_of(path: &Utf8Path) -> io::Result<(u64, Sha256Digest)> {
+    copy_bytes(&mut open(path)?, &mut io::sink())
+}
+
+fn copy_digesting(source: &Utf8Path, target: &Utf8Path) -> io::Result<(u64, Sha256Digest)> {
+    copy_bytes(&mut open(source)?, &mut fs::File::create(target)?)
+}
+
+/// Opens a file that a build may have made: not through a symbolic link, which could lead to a file that only
+/// root may read.
+fn open(path: &Utf8Path) -> io::Result<fs::File> {
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+fn copy_bytes(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<(u64, Sha256Digest)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut size = 0;
+    loop {
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((size, Sha256Digest::from_bytes(hasher.finalize().into())));
+        }
+        hasher.update(&buffer[..count]);
+        writer.write_all(&buffer[..count])?;
+        size += count as u64;
+    }
+}

@@ -1,0 +1,209 @@
+//! How builds share the machine, end early, and come back.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Bench, failure, outcome, source_rpm, unpack, utf8};
+use drivetrain_build::{Debuginfo, Outcome, Patch, Recipe};
+use drivetrain_host::CancellationToken;
+use drivetrain_model::{Capability, Event, Sha256Digest};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_that_do_not_need_each_other_are_built_at_once() {
+    let Some(bench) = Bench::new().await else { return };
+    // Each waits until the other has started: one after the other, neither would ever end.
+    let [one, two] = [("one", "two"), ("two", "one")].map(|(me, other)| {
+        let meet = format!(
+            "touch /drivetrain/ccache/{me}\nn=0\nwhile [ ! -e /drivetrain/ccache/{other} ]; do sleep 0.1; n=$((n+1)); [ $n -lt 300 ]; done"
+        );
+        bench.component_with(&source_rpm(&bench, me, "", &meet), &[], Recipe::default())
+    });
+    let report = bench.build(&[&one, &two]).await;
+    assert!(report.is_success(), "{report:#?}");
+    let events = bench.events.lock().unwrap();
+    let names: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::ComponentStarted { .. } => Some("started"),
+            Event::ComponentFinished { .. } => Some("finished"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["started", "started", "finished", "finished"]);
+    assert!(events.iter().any(|event| {
+        matches!(event, Event::ComponentProgress { doing, .. } if doing.starts_with("CC [M] ") || doing == "build")
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_debugging_information_the_code_is_the_same() {
+    let Some(bench) = Bench::new().await else { return };
+    let srpm = source_rpm(&bench, "same", "", "");
+    let mut modules = Vec::new();
+    for (debuginfo, directory) in [(Debuginfo::Drop, "drop"), (Debuginfo::Keep, "keep")] {
+        let mut recipe = Recipe { debuginfo, ..Recipe::default() };
+        // rpmbuild's own stripping would hide the difference.
+        recipe.macros.insert("__os_install_post".to_owned(), String::new());
+        let component = bench.component_with(&srpm, &[], recipe);
+        let report = bench.build(&[&component]).await;
+        assert!(report.is_success(), "{report:#?}");
+        let root = unpack(&bench, &report, "same", directory);
+        modules.push(root.join(format!("lib/modules/{}/extra/same.ko", bench.kernel.release)));
+    }
+    let section = |module: &camino::Utf8Path, name: &str| {
+        let out = module.with_extension("section");
+        let done = Command::new("objcopy")
+            .args(["-O", "binary", "--set-section-flags", &format!("{name}=alloc"), "-j", name])
+            .args([module, &*out])
+            .status()
+            .unwrap();
+        assert!(done.success());
+        std::fs::read(out).unwrap()
+    };
+    for name in
+        [".text", ".init.text", ".rodata", ".rodata.str1.1", ".data", ".modinfo", "__versions", "__param"]
+    {
+        assert_eq!(section(&modules[0], name), section(&modules[1], name), "{name}");
+    }
+    assert!(section(&modules[1], ".init.text").len() > 20 && section(&modules[1], "__versions").len() >= 64);
+    let sizes: Vec<_> = modules.iter().map(|module| std::fs::metadata(module).unwrap().len()).collect();
+    assert!(sizes[0] * 2 < sizes[1], "{sizes:?}: nothing was dropped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_requirements_and_macros_come_from_the_configuration() {
+    let Some(mut bench) = Bench::new().await else { return };
+    let srpm = source_rpm(
+        &bench,
+        "odd",
+        "BuildRequires: odd-tool >= 2\nBuildRequires: gcc\n%{?with_building_kmods:BuildRequires: also-odd}",
+        "test '%{my_macro}' = 'a b' && grep -q PATCHED odd.c",
+    );
+    let patch = bench.path("odd.patch");
+    std::fs::write(
+        &patch,
+        "--- a/odd.c\n+++ b/odd.c\n@@ -1,1 +1,2 @@\n+/* PATCHED */\n #include <linux/module.h>\n",
+    )
+    .unwrap();
+    let mut recipe = Recipe::default();
+    recipe.macros.insert("my_macro".to_owned(), "a b".to_owned());
+    recipe.patches =
+        vec![Patch { sha256: Sha256Digest::of(&std::fs::read(&patch).unwrap()), path: patch.clone() }];
+    let component = bench.component_with(&srpm, &[], recipe);
+    let error = failure(&bench.build(&[&component]).await, "odd");
+    assert!(error.contains("needs also-odd") && error.contains("; and odd-tool >= 2"), "{error}");
+    bench.options.provides = vec![Capability::unversioned("odd-tool"), Capability::unversioned("also-odd")];
+    let report = bench.build(&[&component]).await;
+    assert!(report.is_success(), "{}\n{}", failure(&report, "odd"), bench.log("odd"));
+
+    std::fs::write(&patch, "changed since").unwrap();
+    std::fs::remove_dir_all(bench.path("components")).unwrap();
+    let error = failure(&bench.build(&[&component]).await, "odd");
+    assert!(error.contains("odd.patch is not what was planned"), "{error}");
+}
+
+const FOREVER: &str = "echo READY; sleep 3600";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_build_ends_at_once_and_keeps_what_is_finished() {
+    let Some(bench) = Bench::new().await else { return };
+    let quick = bench.component_with(&source_rpm(&bench, "quick", "", ""), &[], Recipe::default());
+    let slow = bench.component_with(&source_rpm(&bench, "slow", "", FOREVER), &[&quick], Recipe::default());
+    let after = bench.component_with(&source_rpm(&bench, "after", "", ""), &[&slow], Recipe::default());
+    let cancel = CancellationToken::new();
+    let cancelling = async {
+        while !bench.path("logs/slow.log").exists() || !bench.log("slow").contains("\nREADY\n") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cancel.cancel();
+        Instant::now()
+    };
+    let components = [&quick, &slow, &after];
+    let (report, cancelled) = tokio::join!(bench.build_until(&components, &cancel), cancelling);
+    assert!(cancelled.elapsed() < Duration::from_secs(5), "{:?}", cancelled.elapsed());
+    assert!(report.cancelled);
+    assert!(outcome(&report, "quick").is_success());
+    for name in ["slow", "after"] {
+        assert!(matches!(outcome(&report, name), Outcome::NotTried { why } if why.contains("interrupted")));
+    }
+    assert!(bench.path("work").read_dir_utf8().unwrap().next().is_none());
+    let again = bench.build(&[&quick]).await;
+    assert!(matches!(outcome(&again, "quick"), Outcome::Reused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_takes_too_long_is_killed() {
+    let Some(mut bench) = Bench::new().await else { return };
+    bench.options.deadline = Some(Duration::from_secs(3));
+    let slow = bench.component_with(&source_rpm(&bench, "slow", "", FOREVER), &[], Recipe::default());
+    let report = bench.build(&[&slow]).await;
+    assert_eq!(failure(&report, "slow"), "the build of slow ran into its deadline");
+}
+
+/// The process that the next test kills.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a part of another test"]
+async fn victim() {
+    let Ok(directory) = std::env::var("DRIVETRAIN_TEST_DIRECTORY") else { return };
+    let Some(bench) = Bench::new().await else { return };
+    let quick = bench.component_with(&source_rpm(&bench, "quick", "", ""), &[], Recipe::default());
+    let slow = bench.component_with(&source_rpm(&bench, "slow", "", FOREVER), &[&quick], Recipe::default());
+    let mut request = bench.request(&[&quick, &slow]);
+    for path in [
+        &mut request.directories.work,
+        &mut request.directories.components,
+        &mut request.directories.ccache,
+        &mut request.directories.logs,
+    ] {
+        *path = camino::Utf8PathBuf::from(&directory).join(path.file_name().unwrap());
+    }
+    let events = std::sync::Arc::new(|_| {});
+    drivetrain_build::build(bench.host.clone(), request, events, &CancellationToken::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_the_next_run_tidies_up_and_goes_on() {
+    let Some(bench) = Bench::new().await else { return };
+    let directory = utf8(bench.directory.path());
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "victim", "--ignored"])
+        .env("DRIVETRAIN_TEST_DIRECTORY", &directory)
+        .env("TMPDIR", &directory)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while !bench.path("logs/slow.log").exists() || !bench.log("slow").contains("\nREADY\n") {
+        assert!(started.elapsed() < Duration::from_secs(300));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let leftovers = bench.path("work").read_dir_utf8().unwrap().count();
+    assert_eq!(leftovers, 1);
+    // What it had finished is there, and what it left is removed.
+    let finished = bench.path("components").read_dir_utf8().unwrap().count();
+    assert_eq!(finished, 1);
+    let other = bench.component_with(&source_rpm(&bench, "other", "", ""), &[], Recipe::default());
+    assert!(bench.build(&[&other]).await.is_success());
+    assert!(bench.path("work").read_dir_utf8().unwrap().next().is_none());
+    assert_eq!(bench.path("components").read_dir_utf8().unwrap().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_of_another_kernel_is_refused_before_anything_is_built() {
+    let Some(bench) = Bench::new().await else { return };
+    let mut request = bench.request(&[]);
+    request.kernel.release = drivetrain_model::KernelRelease::parse("5.14.0-427.el9.x86_64").unwrap();
+    let events = std::sync::Arc::new(|_| {});
+    let error = drivetrain_build::build(bench.host.clone(), request, events, &CancellationToken::new()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("is no kernel development tree for 5.14.0-427.el9.x86_64: it is the one of"),
+        "{error}"
+    );
+}
