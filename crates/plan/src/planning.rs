@@ -1,0 +1,148 @@
+//! The plan and its lock, from what was selected and what exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drivetrain_build::{KeyInputs, component_key};
+use drivetrain_config::Config;
+use drivetrain_model::{
+    ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
+    PlannedPublication, PublicationState, Sha256Digest,
+};
+
+use crate::components::OrderedComponent;
+use crate::{Components, Origin, Selection, recipe};
+
+/// What compiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    /// The toolchain's digest.
+    pub digest: Sha256Digest,
+    /// The toolchain in words.
+    pub description: String,
+}
+
+/// What exists already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Existing {
+    /// The keys of finished components.
+    pub finished: BTreeSet<Sha256Digest>,
+    /// Milliseconds that a component's last build took, for whichever kernel.
+    pub estimates: BTreeMap<ComponentName, u64>,
+    /// What is published at the cell's path.
+    pub served: Option<ServedLock>,
+    /// The publication target, in words.
+    pub target: String,
+    /// The cell's path below it.
+    pub path: String,
+}
+
+/// A published version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServedLock {
+    /// Its number.
+    pub version: u64,
+    /// The digest of the lock that it was built from; absent where it cannot be read.
+    pub lock: Option<Sha256Digest>,
+}
+
+/// Makes the plan.
+#[must_use]
+pub fn plan(
+    config: &Config,
+    selection: &Selection,
+    components: &Components,
+    tools: &Tools,
+    existing: &Existing,
+) -> Plan {
+    let lock = lock(config, selection, components, tools);
+    let planned = components
+        .ordered
+        .iter()
+        .zip(&lock.components)
+        .map(|(component, locked)| PlannedComponent {
+            name: component.name.clone(),
+            source: component.source.nevra.clone(),
+            needs: component.needs.clone(),
+            action: if existing.finished.contains(&locked.key) {
+                ComponentAction::Reuse { key: locked.key }
+            } else {
+                ComponentAction::Build
+            },
+            estimate_ms: existing.estimates.get(&component.name).copied(),
+        })
+        .collect();
+    Plan {
+        cell: lock.cell.clone(),
+        kernel: selection.kernel.clone(),
+        components: planned,
+        skipped: components.skipped.clone(),
+        publication: PlannedPublication {
+            target: existing.target.clone(),
+            path: existing.path.clone(),
+            state: state(existing, lock.digest()),
+        },
+        problems: Vec::new(),
+        lock,
+    }
+}
+
+fn state(existing: &Existing, lock: Sha256Digest) -> PublicationState {
+    match &existing.served {
+        None => PublicationState::Absent,
+        Some(served) if served.lock == Some(lock) => PublicationState::Current { version: served.version },
+        Some(served) => PublicationState::Outdated { version: served.version },
+    }
+}
+
+fn lock(config: &Config, selection: &Selection, components: &Components, tools: &Tools) -> Lock {
+    let mut inputs =
+        vec![selection.core.input.clone(), selection.devel.input.clone(), selection.source.input.clone()];
+    inputs.extend(components.ordered.iter().filter_map(extra_input));
+    inputs.sort_by(|a, b| (a.role, &a.nevra).cmp(&(b.role, &b.nevra)));
+    let recipe = recipe(config);
+    let mut keys: BTreeMap<ComponentName, Sha256Digest> = BTreeMap::new();
+    let mut locked = Vec::new();
+    for component in &components.ordered {
+        let needs: Vec<_> =
+            component.needs.iter().filter_map(|need| Some((need.clone(), *keys.get(need)?))).collect();
+        let key = component_key(&KeyInputs {
+            component: &component.name,
+            source: component.source.sha256,
+            kernel: &selection.kernel.release,
+            arch: &config.train.arch,
+            kernel_devel: &selection.devel.input.checksum,
+            toolchain: tools.digest,
+            recipe: &recipe,
+            needs: &needs,
+        });
+        keys.insert(component.name.clone(), key);
+        locked.push(LockedComponent {
+            name: component.name.clone(),
+            source: component.source.nevra.clone(),
+            sha256: component.source.sha256,
+            needs: component.needs.clone(),
+            key,
+        });
+    }
+    Lock {
+        format: Lock::FORMAT,
+        cell: config.cell(selection.kernel.release.clone()),
+        repositories: selection.repositories.clone(),
+        inputs,
+        components: locked,
+        toolchain: tools.digest,
+        toolchain_description: tools.description.clone(),
+    }
+}
+
+fn extra_input(component: &OrderedComponent) -> Option<LockedInput> {
+    let Origin::Extra { url } = &component.source.origin else { return None };
+    Some(LockedInput {
+        role: InputRole::ExtraSource,
+        nevra: component.source.nevra.clone(),
+        repository: None,
+        url: url.clone(),
+        size: component.source.size,
+        checksum: component.source.sha256.into(),
+    })
+}

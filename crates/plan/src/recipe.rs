@@ -1,0 +1,20 @@
+//! How components are built, from the configuration.
+
+use drivetrain_build::{Debuginfo, Recipe};
+use drivetrain_config::{Builder, Config};
+
+/// The recipe of every component of a configuration: the defaults, with what the configuration adds.
+#[must_use]
+pub fn recipe(config: &Config) -> Recipe {
+    let Builder::Sandbox(sandbox) = &config.builder;
+    let mut recipe = Recipe::default();
+    recipe.macros.extend(config.driver.macros.clone());
+    recipe.with.extend(config.driver.with.iter().cloned());
+    recipe.without.extend(config.driver.without.iter().cloned());
+    recipe.with.retain(|name| !config.driver.without.contains(name));
+    recipe.debuginfo = match sandbox.debuginfo {
+        drivetrain_config::Debuginfo::Drop => Debuginfo::Drop,
+        drivetrain_config::Debuginfo::Keep => Debuginfo::Keep,
+    };
+    recipe
+}
