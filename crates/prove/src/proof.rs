@@ -1,0 +1,114 @@
+//! Modules beside a kernel.
+
+use std::fmt;
+
+use drivetrain_kmod::{
+    KernelSymbols, Module, ModuleVerdict, NamedModule, SetVerdict, VermagicPolicy, check_set,
+};
+use drivetrain_model::Sha256Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{ModuleFile, ProveError, parallel};
+
+/// The answer for a set of modules, and what exactly it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The answer.
+    pub verdict: SetVerdict,
+    /// The modules, in the order of [`SetVerdict::modules`].
+    pub modules: Vec<ProvenModule>,
+    /// How many symbols that modules need were looked up, weak ones included.
+    pub symbols: usize,
+    /// Whether a module of the kernel's own tree was at hand, to compare machine, flags of the version magic
+    /// and the size of `struct module` with. Without it, these are only compared within the set.
+    pub reference: bool,
+}
+
+/// A module that was judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProvenModule {
+    /// The kernel's name for it.
+    pub name: String,
+    /// The RPM that it is in, as [`ModuleFile::package`].
+    pub package: Option<String>,
+    /// Where the RPM installs it, or the path of its file.
+    pub path: String,
+    /// The digest of its content, without a signature.
+    pub digest: Sha256Digest,
+}
+
+impl Proof {
+    /// Every module with the answer for it, by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ProvenModule, &ModuleVerdict)> {
+        self.modules.iter().zip(&self.verdict.modules)
+    }
+}
+
+/// The verdict: a line for the set and one for each finding, with both CRCs where two differ. The alternate form
+/// (`{:#}`) has a line for each module that loads as well.
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.verdict)?;
+        if f.alternate() {
+            for (_, module) in self.iter().filter(|(_, module)| module.loads) {
+                write!(f, "\n  {}: loads, {} symbols found", module.name, module.symbols)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Judges modules by a kernel. The answer may well be that they do not load.
+///
+/// # Errors
+/// Where there is no module, or one cannot be read: nothing is said about a set of which a part is unknown.
+pub fn prove(
+    modules: &[ModuleFile],
+    kernel: &KernelSymbols,
+    policy: VermagicPolicy,
+) -> Result<Proof, ProveError> {
+    if modules.is_empty() {
+        return Err(ProveError::NothingToJudge { looked_at: vec!["an empty list".to_owned()] });
+    }
+    let mut parsed = parallel::map(modules.iter().collect(), usize::MAX, Parsed::of)?;
+    // As the verdict has them, whose files are these labels.
+    parsed.sort_by(|a, b| {
+        (&a.proven.name, &a.label, a.module.content()).cmp(&(&b.proven.name, &b.label, b.module.content()))
+    });
+    let named: Vec<NamedModule<'_>> = parsed.iter().map(Parsed::named).collect();
+    let verdict = check_set(&named, kernel, policy);
+    Ok(Proof {
+        verdict,
+        symbols: parsed.iter().map(|parsed| parsed.module.undefined().len()).sum(),
+        modules: parsed.into_iter().map(|parsed| parsed.proven).collect(),
+        reference: kernel.reference.is_some(),
+    })
+}
+
+/// A module, read.
+struct Parsed<'a> {
+    label: String,
+    module: Module<'a>,
+    proven: ProvenModule,
+}
+
+impl<'a> Parsed<'a> {
+    fn of(file: &'a ModuleFile) -> Result<Self, ProveError> {
+        let label = file.to_string();
+        let module = match Module::parse(&file.bytes) {
+            Ok(module) => module,
+            Err(source) => return Err(ProveError::Module { file: label, source }),
+        };
+        let proven = ProvenModule {
+            name: NamedModule { file: &label, module: &module }.name().into_owned(),
+            package: file.package.clone(),
+            path: file.path.clone(),
+            digest: module.content_digest(),
+        };
+        Ok(Self { label, module, proven })
+    }
+
+    fn named(&self) -> NamedModule<'_> {
+        NamedModule { file: &self.label, module: &self.module }
+    }
+}
