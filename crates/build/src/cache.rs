@@ -4,12 +4,14 @@
 //! written beside and renamed into place, so there are no half entries; and what is read is checked against
 //! the manifest first, so a damaged one is built again.
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_model::{Capability, ComponentName, KernelRelease, Nevra, Sha256Digest};
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +21,9 @@ use crate::packages::BuiltPackage;
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const LOG: &str = "log";
+
+/// Putting an entry in takes seconds; after this time nobody is at it any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// The cache of finished components.
 #[derive(Debug, Clone)]
@@ -100,6 +105,22 @@ impl ComponentCache {
         sizes_fit.then_some(entry)
     }
 
+    /// All entries, as far as their manifests and the sizes of their files tell; those made last come last.
+    #[must_use]
+    pub fn entries(&self) -> Vec<CachedComponent> {
+        let Ok(directory) = self.directory.read_dir_utf8() else { return Vec::new() };
+        let mut entries: Vec<_> = directory
+            .flatten()
+            .filter_map(|entry| {
+                let made = entry.metadata().and_then(|metadata| metadata.modified()).ok()?;
+                let key = Sha256Digest::parse(entry.file_name()).ok()?;
+                Some((made, self.peek(&key)?))
+            })
+            .collect();
+        entries.sort_by_key(|(made, _)| *made);
+        entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
     /// The entry, with every byte of its RPMs verified. A damaged entry is an error that says what is wrong.
     pub fn get(&self, key: &Sha256Digest) -> Result<Option<CachedComponent>, String> {
         let Some(entry) = self.read(key)? else { return Ok(None) };
@@ -172,10 +193,31 @@ impl ComponentCache {
         let text = serde_json::to_vec_pretty(&entry)
             .map_err(|error| ComponentError::file("write", &manifest)(error.into()))?;
         fs::write(&manifest, text).map_err(ComponentError::file("write", &manifest))?;
-        // A damaged entry, or one that another run has put there meanwhile: equal keys, equal bytes.
+        if fs::rename(&temporary, &place).is_ok() {
+            return Ok(entry);
+        }
+        // Another run was quicker, and somebody may be reading what it put there: equal keys, equal bytes.
+        if let Ok(Some(theirs)) = self.get(&new.key) {
+            remove(&temporary)?;
+            return Ok(theirs);
+        }
+        // What is there is damaged.
         remove(&place)?;
         fs::rename(&temporary, &place).map_err(ComponentError::file("rename", &temporary))?;
         Ok(entry)
+    }
+
+    /// Removes what killed runs left half written. Young ones are left alone: their run may be alive.
+    pub(crate) fn sweep(&self) {
+        for entry in self.directory.read_dir_utf8().into_iter().flatten().flatten() {
+            let age =
+                entry.metadata().and_then(|metadata| metadata.modified()).ok().map(|made| made.elapsed());
+            let old = matches!(age, Some(Ok(age)) if age > ABANDONED);
+            if old && entry.file_name().starts_with('.') {
+                // Tidiness, and nothing that a build depends on.
+                drop(fs::remove_dir_all(entry.path()));
+            }
+        }
     }
 }
 
@@ -206,13 +248,17 @@ pub(crate) fn digest_of(path: &Utf8Path) -> io::Result<(u64, Sha256Digest)> {
 }
 
 fn copy_digesting(source: &Utf8Path, target: &Utf8Path) -> io::Result<(u64, Sha256Digest)> {
-    copy_bytes(&mut open(source)?, &mut fs::File::create(target)?)
+    let copied = copy_bytes(&mut open(source)?, &mut fs::File::create(target)?)?;
+    // After the fact, so that our umask does not count: dependents' builds read it as another user.
+    fs::set_permissions(target, std::fs::Permissions::from_mode(0o644))?;
+    Ok(copied)
 }
 
 /// Opens a file that a build may have made: not through a symbolic link, which could lead to a file that only
-/// root may read.
-fn open(path: &Utf8Path) -> io::Result<fs::File> {
-    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+/// root may read, and without waiting for the other end of a named pipe.
+pub(crate) fn open(path: &Utf8Path) -> io::Result<fs::File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
@@ -231,3 +277,6 @@ fn copy_bytes(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<(u6
         size += count as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Exit codes: what a calling script may rely on.
 
-/// How a command ended. The numbers are part of the interface and are listed by `drivetrain help exit-codes`.
+/// How a command ended. The numbers are part of the interface and are listed by `drivetrain --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivetrain_config::Config;
-use drivetrain_model::{
-    Capability, ComponentName, Nevra, Problem, Sha256Digest, SkippedComponent,
-};
+use drivetrain_model::{Capability, ComponentName, Nevra, Problem, Sha256Digest, SkippedComponent};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -140,10 +138,7 @@ fn reason_to_skip(config: &Config, name: &ComponentName, source: &SourcePackage)
     let components = &config.driver.components;
     // What the site adds by name is meant, unless it is excluded.
     if source.origin != Origin::Vendor {
-        return components
-            .exclude
-            .contains(name)
-            .then(|| "excluded by driver.components.exclude".to_owned());
+        return components.exclude.contains(name).then(|| "excluded by driver.components.exclude".to_owned());
     }
     let named = components.include.as_ref().is_some_and(|include| include.contains(name));
     match components.reason_to_skip(name) {
@@ -209,7 +204,10 @@ fn needs_of(
         for need in config.driver.needs.get(name).into_iter().flatten() {
             match skipped.iter().find(|skipped| skipped.name == *need) {
                 Some(left_out) if !taken.contains_key(need) => problems.push(error(
-                    format!("driver.needs says that {name} needs {need}, which is left out: {}", left_out.why),
+                    format!(
+                        "driver.needs says that {name} needs {need}, which is left out: {}",
+                        left_out.why
+                    ),
                     format!("leave {name} out as well, or build {need}"),
                 )),
                 _ => drop(needs.insert(need.clone())),
@@ -223,8 +221,7 @@ fn needs_of(
 /// Each after all that it needs; of those that could come next the one that most wait for, so that little is
 /// left to wait for it at the end, then by name.
 fn order(taken: &Taken<'_>, needs: &Needs) -> Result<Vec<OrderedComponent>, Refusal> {
-    let waiting_for =
-        |name: &ComponentName| needs.values().filter(|needs| needs.contains(name)).count();
+    let waiting_for = |name: &ComponentName| needs.values().filter(|needs| needs.contains(name)).count();
     let mut left: BTreeSet<&ComponentName> = taken.keys().collect();
     let mut ordered = Vec::new();
     while !left.is_empty() {

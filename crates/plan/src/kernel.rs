@@ -107,11 +107,7 @@ fn version_of(release: &KernelRelease) -> Evr {
     Evr::new(0, version, release.replace('-', "."))
 }
 
-fn consider(
-    candidates: &[Candidate<'_>],
-    policy: &KernelPolicy,
-    chosen: Option<usize>,
-) -> Vec<KernelChoice> {
+fn consider(candidates: &[Candidate<'_>], policy: &KernelPolicy, chosen: Option<usize>) -> Vec<KernelChoice> {
     candidates
         .iter()
         .enumerate()
@@ -136,7 +132,9 @@ fn why(candidate: &Candidate<'_>, policy: &KernelPolicy, chosen: bool) -> String
         KernelPolicy::Exact(_) if chosen => "the one that train.kernel names",
         KernelPolicy::Exact(_) => "not the one that train.kernel names",
         KernelPolicy::Ceiling(_) if chosen => "the newest that train.kernel allows",
-        KernelPolicy::Ceiling(_) if fits(policy, &candidate.release) => "older than the newest that is allowed",
+        KernelPolicy::Ceiling(_) if fits(policy, &candidate.release) => {
+            "older than the newest that is allowed"
+        }
         KernelPolicy::Ceiling(_) => "above the ceiling that train.kernel sets",
     };
     text.to_owned()
@@ -158,9 +156,9 @@ fn nothing_fits(policy: &KernelPolicy, candidates: &[Candidate<'_>]) -> Refusal 
     let nearest = match policy {
         KernelPolicy::Exact(wanted) => releases
             .iter()
-            .map(|release| (strsim::damerau_levenshtein(release, wanted.as_str()), release))
-            .min()
-            .map(|(_, release)| format!("; the nearest is {release}"))
+            // They are newest first, and the first of equals is taken.
+            .min_by_key(|release| strsim::damerau_levenshtein(release, wanted.as_str()))
+            .map(|release| format!("; the nearest is {release}"))
             .unwrap_or_default(),
         _ => String::new(),
     };
@@ -178,7 +176,8 @@ fn no_devel(
     train: &[RepositoryMetadata],
 ) -> Refusal {
     let (repository, core) = candidate.core;
-    let what = format!("{} ({} in {}) has no kernel-devel", candidate.release, core.nevra, repository.shown());
+    let what =
+        format!("{} ({} in {}) has no kernel-devel", candidate.release, core.nevra, repository.shown());
     let Some((newest, (devel_repository, _))) = devels.last() else {
         let places: Vec<String> = train.iter().map(RepositoryMetadata::shown).collect();
         return Refusal::new(

@@ -67,7 +67,11 @@ pub fn select(
     Ok(Selection { kernel: kernel.planned, core, devel, source, repositories })
 }
 
-fn choose((repository, package): Found<'_>, role: InputRole, problems: &mut Vec<Problem>) -> Option<ChosenPackage> {
+fn choose(
+    (repository, package): Found<'_>,
+    role: InputRole,
+    problems: &mut Vec<Problem>,
+) -> Option<ChosenPackage> {
     match repository.url.join(&package.location) {
         Ok(url) => Some(ChosenPackage {
             input: LockedInput {

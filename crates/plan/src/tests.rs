@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use drivetrain_config::Config;
 use drivetrain_model::{
-    Capability, ComponentAction, ComponentName, Evr, InputRole, Nevra, Package, PublicationState, RepositoryId,
-    Sha256Digest, Snapshot,
+    Capability, ComponentAction, ComponentName, Evr, InputRole, Nevra, Package, PublicationState,
+    RepositoryId, Sha256Digest, Snapshot,
 };
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -59,10 +59,7 @@ fn repository(id: &str, snapshot: Option<&str>, packages: Vec<Package>) -> Repos
 }
 
 fn core(version: &str) -> Package {
-    package(
-        &format!("kernel-core-{version}.x86_64"),
-        &[("kernel-uname-r", &format!("{version}.x86_64"))],
-    )
+    package(&format!("kernel-core-{version}.x86_64"), &[("kernel-uname-r", &format!("{version}.x86_64"))])
 }
 
 fn devel(version: &str) -> Package {
@@ -77,7 +74,11 @@ const NEW: &str = "5.14.0-427.31.1.el9_4";
 
 fn train(cores: &[&str], devels: &[&str]) -> Vec<RepositoryMetadata> {
     vec![
-        repository("appstream", Some("20261001T000000"), devels.iter().map(|version| devel(version)).collect()),
+        repository(
+            "appstream",
+            Some("20261001T000000"),
+            devels.iter().map(|version| devel(version)).collect(),
+        ),
         repository("baseos", Some("20261101T000000"), cores.iter().map(|version| core(version)).collect()),
     ]
 }
@@ -212,12 +213,15 @@ fn components_come_after_what_they_need_and_userspace_is_left_out() {
 
 #[test]
 fn the_configuration_decides_what_is_built() {
-    let found =
-        components(&config("latest", "  components:\n    exclude: [tool]\n  needs:\n    mlnx-ofa_kernel: []\n"), &stack())
-            .unwrap();
+    let found = components(
+        &config("latest", "  components:\n    exclude: [tool]\n  needs:\n    mlnx-ofa_kernel: []\n"),
+        &stack(),
+    )
+    .unwrap();
     assert_eq!(names(&found), ["mlnx-ofa_kernel", "iser"]);
     let found =
-        components(&config("latest", "  components:\n    include: [mlnx-ofa_kernel, rdma-core]\n"), &stack()).unwrap();
+        components(&config("latest", "  components:\n    include: [mlnx-ofa_kernel, rdma-core]\n"), &stack())
+            .unwrap();
     assert_eq!(names(&found), ["mlnx-ofa_kernel", "rdma-core"]);
 }
 

@@ -92,6 +92,12 @@ pub struct DirectoryTarget {
 }
 
 impl DirectoryTarget {
+    /// Whether something was published below a directory, or prepared to be; asks without making anything.
+    #[must_use]
+    pub fn is_at(root: &Path) -> bool {
+        root.join(HIDDEN).is_dir()
+    }
+
     /// Takes a directory as target; it is made where it is not there, but not the directories above it.
     ///
     /// # Errors
