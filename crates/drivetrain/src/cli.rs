@@ -1,0 +1,296 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use drivetrain_model::{ComponentName, ExitCode, KernelRelease, RunId};
+
+/// From a new kernel in a release train to a tested driver repository that the fleet installs from.
+///
+/// drivetrain reads a configuration (see `drivetrain init`), chooses a kernel of the release train, rebuilds the
+/// driver's source RPMs against exactly that kernel in a sandbox, proves symbol by symbol that every module
+/// loads, and publishes the result as a YUM repository in one atomic step.
+#[derive(Debug, Parser)]
+#[command(name = "drivetrain", version, max_term_width = 110, propagate_version = true)]
+#[command(
+    after_help = "Begin with `drivetrain init`, then look at `drivetrain plan`, then `drivetrain run`.\n\
+                        Exit codes are listed by `drivetrain --help` and in drivetrain(1)."
+)]
+#[command(after_long_help = after_long_help())]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What all commands take.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of all commands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "DRIVETRAIN_CONFIG",
+        default_value = "drivetrain.yaml"
+    )]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub config: Utf8PathBuf,
+    /// Where caches, logs and the records of runs are kept [default: /var/lib/drivetrain for root, otherwise
+    /// ~/.local/state/drivetrain].
+    #[arg(long, global = true, value_name = "DIR", env = "DRIVETRAIN_STATE", value_hint = ValueHint::DirPath)]
+    pub state: Option<Utf8PathBuf>,
+    /// Print JSON on standard output: results as one object, progress as one event a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Do not show progress.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented configuration to start from.
+    Init(Init),
+    /// Show what would be built and published, and why; change nothing.
+    Plan(PlanArgs),
+    /// Build the components and prove that every module loads; publish nothing.
+    Build(BuildArgs),
+    /// Publish what was built and proven.
+    Push(PushArgs),
+    /// Plan, build, prove and publish.
+    Run(RunArgs),
+    /// Say whether a kernel would load the modules in these files.
+    Check(Check),
+    /// Serve an earlier version of a repository again.
+    Rollback(Rollback),
+    /// List runs and repositories, or show the evidence of a run.
+    Show(Show),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+    /// Write the manual pages.
+    Man(Man),
+}
+
+/// `drivetrain init`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  drivetrain init\n  drivetrain init --stdout | less")]
+pub struct Init {
+    /// Where to write it.
+    #[arg(default_value = "drivetrain.yaml", value_hint = ValueHint::FilePath)]
+    pub file: Utf8PathBuf,
+    /// Print it instead.
+    #[arg(long)]
+    pub stdout: bool,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a lock file is used.
+#[derive(Debug, Clone, Args)]
+pub struct LockArgs {
+    /// Refuse if anything differs from the lock file: another kernel, a changed package, other tools.
+    #[arg(long)]
+    pub locked: bool,
+    /// The lock file [default: beside the configuration, with the ending .lock].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub lock: Option<Utf8PathBuf>,
+}
+
+/// `drivetrain plan`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Writes the lock file: every input by name, URL, size and checksum. Commit it, and let\n\
+                        `--locked` refuse whatever has changed since.\n\n\
+                        Examples:\n  drivetrain plan\n  drivetrain plan --locked\n  drivetrain plan --json | jq .kernel.release"
+)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub lock: LockArgs,
+    /// Do not write the lock file.
+    #[arg(long, conflicts_with = "locked")]
+    pub no_lock: bool,
+}
+
+/// What a build takes.
+#[derive(Debug, Clone, Args)]
+pub struct Building {
+    /// Go on with the components that do not need one that failed.
+    #[arg(long, short)]
+    pub keep_going: bool,
+    /// How many processes compile at once, all components together [default: builder.jobs].
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// Waiting for another run.
+#[derive(Debug, Clone, Args)]
+pub struct Waiting {
+    /// End with code 8 if another run is working on this cell, instead of waiting for it.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `drivetrain build`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  drivetrain build --keep-going\n  drivetrain build --locked --jobs 16")]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub lock: LockArgs,
+    #[command(flatten)]
+    pub building: Building,
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// `drivetrain push`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Builds nothing: a component that `drivetrain build` has not finished is an error.\n\n\
+                        Examples:\n  drivetrain push --why 'CVE-2026-1234'"
+)]
+pub struct PushArgs {
+    #[command(flatten)]
+    pub lock: LockArgs,
+    #[command(flatten)]
+    pub waiting: Waiting,
+    /// Why, for the repository's history.
+    #[arg(long, default_value = "drivetrain push")]
+    pub why: String,
+}
+
+/// `drivetrain run`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A run that was killed is gone on with by the next: what was fetched and built is kept.\n\n\
+                        Examples:\n  drivetrain run\n  drivetrain run --locked --json\n  drivetrain run --keep-going --jobs 8"
+)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub lock: LockArgs,
+    #[command(flatten)]
+    pub building: Building,
+    #[command(flatten)]
+    pub waiting: Waiting,
+    /// Why, for the repository's history.
+    #[arg(long, default_value = "drivetrain run")]
+    pub why: String,
+}
+
+/// `drivetrain check`
+#[derive(Debug, Args)]
+#[command(after_help = "Needs no configuration. Ends with code 6 if something would not load.\n\n\
+                        Examples:\n  \
+                        drivetrain check kmod-*.rpm --kernel kernel-devel-5.14.0-427.el9_4.x86_64.rpm\n  \
+                        drivetrain check mlx5_core.ko ib_core.ko --kernel /usr/src/kernels/5.14.0-427.el9_4.x86_64\n  \
+                        drivetrain check ./driver-repo --kernel Module.symvers --release 5.14.0-427.el9_4.x86_64")]
+pub struct Check {
+    /// RPMs, modules (.ko, .ko.xz, …), or directories of them. All together are judged as one set.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub files: Vec<Utf8PathBuf>,
+    /// The kernel: its kernel-devel or kernel-core RPM, a directory (/usr/src/kernels/RELEASE,
+    /// /lib/modules/RELEASE), or a Module.symvers.
+    #[arg(long, short = 'K', value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub kernel: Utf8PathBuf,
+    /// The kernel's release, where --kernel does not tell it.
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<KernelRelease>,
+    /// Let modules through that were built for another release and fit this kernel symbol by symbol, as the
+    /// kernel itself does with weak-modules.
+    #[arg(long)]
+    pub any_release: bool,
+    /// Tell of every module, not only of those that do not load.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// `drivetrain rollback`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Nothing is deleted: the version that was served stays, and `drivetrain rollback --to` returns to it.\n\n\
+                        Examples:\n  drivetrain rollback\n  drivetrain rollback 5.14.0-427.31.1.el9_4.x86_64 --to 3 --why 'ib_core regression'"
+)]
+pub struct Rollback {
+    /// The kernel whose repository is meant; needed where the configuration's train has several.
+    pub kernel: Option<KernelRelease>,
+    /// The version to serve [default: the one that was served before].
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<u64>,
+    /// Why, for the repository's history.
+    #[arg(long, default_value = "drivetrain rollback")]
+    pub why: String,
+    /// Say what would be done, and do nothing.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+/// `drivetrain show`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  drivetrain show\n  drivetrain show latest\n  drivetrain show 20261124T031500Z-k3x9 --log iser"
+)]
+pub struct Show {
+    /// The run; `latest` for the last one. Without it, all runs and all repositories are listed.
+    pub run: Option<String>,
+    /// Print the log of a component.
+    #[arg(long, value_name = "COMPONENT", requires = "run")]
+    pub log: Option<ComponentName>,
+    /// Print the journal: every event of the run.
+    #[arg(long, requires = "run", conflicts_with = "log")]
+    pub journal: bool,
+}
+
+/// `drivetrain completions`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  drivetrain completions bash > /usr/share/bash-completion/completions/drivetrain"
+)]
+pub struct Completions {
+    /// The shell.
+    pub shell: Shell,
+}
+
+/// `drivetrain man`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  drivetrain man /usr/share/man/man1")]
+pub struct Man {
+    /// The directory to write them to.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub directory: Utf8PathBuf,
+}
+
+fn after_long_help() -> String {
+    let mut text = String::from("Exit codes:\n");
+    for (code, meaning) in ExitCode::ALL {
+        text.push_str(&format!("  {:>3}  {meaning}\n", u8::from(*code)));
+    }
+    text.push_str(
+        "\nExamples:\n  drivetrain init && $EDITOR drivetrain.yaml\n  drivetrain plan\n  drivetrain run\n  \
+         drivetrain show latest",
+    );
+    text
+}
+
+/// The run that `show` means.
+pub fn parse_run(text: &str) -> Result<Option<RunId>, drivetrain_model::NameError> {
+    if text == "latest" { Ok(None) } else { RunId::parse(text).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

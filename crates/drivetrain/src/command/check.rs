@@ -1,0 +1,38 @@
+//! `drivetrain check`
+
+use drivetrain_kmod::VermagicPolicy;
+use drivetrain_model::ExitCode;
+use drivetrain_prove::{Limits, ProveError, prove, read_kernel, read_modules};
+
+use crate::cli::Check;
+use crate::failure::{Failure, Result};
+use crate::view;
+
+/// Judges the modules in files.
+pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
+    // Two reads of the disk at once: the kernel's symbols are about half of the work.
+    let (kernel, modules) = std::thread::scope(|scope| {
+        let kernel = scope.spawn(|| read_kernel(&args.kernel, args.release.as_ref()));
+        let modules = read_modules(&args.files, &Limits::default());
+        (kernel.join(), modules)
+    });
+    let kernel = kernel
+        .map_err(|_| Failure::new(ExitCode::Internal, "reading the kernel failed inside drivetrain"))?
+        .map_err(unreadable)?;
+    let modules = modules.map_err(unreadable)?;
+    let policy = if args.any_release { VermagicPolicy::AsKernel } else { VermagicPolicy::Exact };
+    let proof = prove(&modules.modules, &kernel, policy).map_err(unreadable)?;
+    if json {
+        view::print_json(&proof);
+    } else {
+        for file in modules.without.iter().filter(|_| args.verbose) {
+            view::note(&format!("{file}: has no modules"));
+        }
+        view::print(&view::proof::proof(&proof, args.verbose));
+    }
+    Ok(if proof.verdict.is_good() { ExitCode::Success } else { ExitCode::Proof })
+}
+
+fn unreadable(error: ProveError) -> Failure {
+    Failure::of(ExitCode::Input, &error)
+}

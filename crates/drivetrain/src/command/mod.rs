@@ -1,0 +1,18 @@
+//! The commands that are not stages of a run.
+
+pub mod check;
+pub mod init;
+pub mod plan;
+pub mod rollback;
+pub mod shell;
+pub mod show;
+
+use camino::Utf8PathBuf;
+
+use crate::cli::Global;
+use crate::state::StateDirectory;
+
+/// The state directory that was asked for, or the default.
+pub fn state_path(global: &Global) -> Utf8PathBuf {
+    global.state.clone().unwrap_or_else(StateDirectory::default_path)
+}

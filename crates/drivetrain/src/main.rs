@@ -1,0 +1,59 @@
+//! The command line of drivetrain: see [`cli`], or `drivetrain --help`.
+
+mod cell_lock;
+mod cli;
+mod command;
+mod context;
+mod failure;
+mod journal;
+mod pipeline;
+mod reporter;
+mod stage;
+mod state;
+mod view;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use drivetrain_model::ExitCode;
+use failure::{Failure, Result};
+
+fn main() -> std::process::ExitCode {
+    // Clap ends with 2 on a wrong command line, as ExitCode::Usage says.
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    let code = match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            view::failure(&failure, json);
+            failure.code
+        }
+    };
+    std::process::ExitCode::from(u8::from(code))
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(args) => command::init::run(&args),
+        Command::Check(args) => command::check::run(&args, global.json),
+        Command::Completions(args) => command::shell::completions(&args),
+        Command::Man(args) => command::shell::man(&args),
+        Command::Rollback(args) => command::rollback::run(&args, global),
+        Command::Show(args) => command::show::run(&args, global),
+        Command::Plan(args) => wait_for(command::plan::run(&args, global)),
+        Command::Build(args) => wait_for(pipeline::run(pipeline::Goal::build(&args), global)),
+        Command::Push(args) => wait_for(pipeline::run(pipeline::Goal::push(&args), global)),
+        Command::Run(args) => wait_for(pipeline::run(pipeline::Goal::run(&args), global)),
+    }
+}
+
+fn wait_for(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::because(ExitCode::Internal, "no threads can be started", &error))?;
+    let result = runtime.block_on(work);
+    // A blocking read that nobody waits for any more must not hold the process.
+    runtime.shutdown_background();
+    result
+}

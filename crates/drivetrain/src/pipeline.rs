@@ -1,0 +1,251 @@
+//! A run: the stages in order, with a journal, one at a time for each cell.
+
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use drivetrain_config::Config;
+use drivetrain_host::CancellationToken;
+use drivetrain_model::{ComponentAction, Event, ExitCode, PublicationState, RunId, Stage};
+use fs_err as fs;
+use jiff::Timestamp;
+
+use crate::cell_lock::CellLock;
+use crate::cli::{BuildArgs, Global, LockArgs, PushArgs, RunArgs};
+use crate::command::{plan, state_path};
+use crate::context::{Context, load_config};
+use crate::failure::{Failure, Result};
+use crate::journal::{self, Journal};
+use crate::reporter::{Reporter, milliseconds};
+use crate::stage;
+use crate::stage::build::BuildSettings;
+use crate::stage::plan::Planned;
+use crate::state::StateDirectory;
+use crate::view;
+
+/// How long an interrupted run may take to end in order.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// How far to go.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    command: &'static str,
+    lock: LockArgs,
+    settings: BuildSettings,
+    wait: bool,
+    /// Whether components may be built, or have to be there.
+    may_build: bool,
+    /// Why the result is published; `None` where it is not.
+    publish: Option<String>,
+}
+
+impl Goal {
+    /// As far as proven packages.
+    pub fn build(args: &BuildArgs) -> Self {
+        Self {
+            command: "build",
+            lock: args.lock.clone(),
+            settings: BuildSettings { keep_going: args.building.keep_going, jobs: args.building.jobs },
+            wait: !args.waiting.no_wait,
+            may_build: true,
+            publish: None,
+        }
+    }
+
+    /// From what was built.
+    pub fn push(args: &PushArgs) -> Self {
+        Self {
+            command: "push",
+            lock: args.lock.clone(),
+            settings: BuildSettings::default(),
+            wait: !args.waiting.no_wait,
+            may_build: false,
+            publish: Some(args.why.clone()),
+        }
+    }
+
+    /// All the way.
+    pub fn run(args: &RunArgs) -> Self {
+        Self {
+            command: "run",
+            lock: args.lock.clone(),
+            settings: BuildSettings { keep_going: args.building.keep_going, jobs: args.building.jobs },
+            wait: !args.waiting.no_wait,
+            may_build: true,
+            publish: Some(args.why.clone()),
+        }
+    }
+}
+
+/// One run, from its first journal line to its last.
+struct Run {
+    id: RunId,
+    directory: Utf8PathBuf,
+    context: Context,
+    config: Config,
+    goal: Goal,
+    global: Global,
+}
+
+/// Runs as far as the goal says.
+pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
+    let started = Instant::now();
+    let config = load_config(&global.config)?;
+    let reporter = Reporter::new(view::choose(global.json, global.quiet));
+    let cancel = CancellationToken::new();
+    let context = Context::open(StateDirectory::open(state_path(global))?, reporter.clone(), cancel.clone())?;
+    let id = journal::new_run_id(Timestamp::now());
+    let directory = context.state.run(&id);
+    let journal = Journal::create(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+    reporter.record_in(journal);
+    let command = goal.command.to_owned();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    reporter.emit(Event::RunStarted { run: id.clone(), version, command });
+    let run = Run { id, directory, context, config, goal, global: global.clone() };
+    let result = until_signal(&cancel, run.stages()).await;
+    let (exit, error) = match &result {
+        Ok(()) => (ExitCode::Success, None),
+        Err(failure) => (failure.code, Some(failure.one_line())),
+    };
+    reporter.emit(Event::RunFinished { exit: exit.into(), error, ms: milliseconds(started) });
+    reporter.close();
+    result?;
+    if !global.json {
+        view::print(&run.conclusion(started)?);
+    }
+    Ok(ExitCode::Success)
+}
+
+/// Waits for the work; on the first signal tells it to end, and after a while ends it. Dropping a build kills
+/// its processes.
+pub async fn until_signal<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = signal() => cancel.cancel(),
+    }
+    tokio::select! {
+        result = &mut work => result,
+        () = tokio::time::sleep(GRACE) => Err(Failure::interrupted()),
+        () = signal() => Err(Failure::interrupted()),
+    }
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        // Without handlers the signal ends the process, which is as good.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+impl Run {
+    async fn stages(&self) -> Result<()> {
+        let mut planned = self.plan().await?;
+        let lock = CellLock::take(&self.context, &planned.plan.cell, &self.id, self.goal.wait).await?;
+        if lock.waited {
+            planned = self.plan().await?;
+        }
+        self.keep_plan(&planned)?;
+        self.show_plan(&planned);
+        if self.goal.publish.is_some() && self.is_served(&planned).await? {
+            return Ok(());
+        }
+        if !self.goal.may_build {
+            require_built(&planned)?;
+        }
+        if self.goal.publish.is_some() {
+            stage::publish::ensure(&self.config, &planned.path)?;
+        }
+        let reporter = &self.context.reporter;
+        let fetching = stage::fetch::fetch(&self.context, &self.config, &planned);
+        let inputs = reporter.stage(Stage::Fetch, self.context.unless_cancelled(fetching)).await?;
+        let logs = self.directory.join("logs");
+        let building =
+            stage::build::make(&self.context, &self.config, &planned, inputs, self.goal.settings, logs);
+        let built = reporter.stage(Stage::Build, building).await?;
+        let proving = stage::prove::make(&self.context, &planned, built, &self.directory);
+        let proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
+        if let Some(why) = &self.goal.publish {
+            // Not to be interrupted half-way: it is short, and ends in one step.
+            let publishing =
+                stage::publish::publish(&self.context, &self.config, &planned, proven, &self.id, why);
+            reporter.stage(Stage::Publish, publishing).await?;
+        }
+        Ok(())
+    }
+
+    async fn plan(&self) -> Result<Planned> {
+        let making = self.context.unless_cancelled(stage::plan::make(&self.context, &self.config));
+        let planned = self.context.reporter.stage(Stage::Plan, making).await?;
+        if self.goal.lock.locked {
+            plan::require_locked(&planned.plan, &plan::lock_file(&self.goal.lock, &self.global.config))?;
+        }
+        Ok(planned)
+    }
+
+    fn keep_plan(&self, planned: &Planned) -> Result<()> {
+        let write = |name: &str, value: serde_json::Result<Vec<u8>>| {
+            let path = self.directory.join(name);
+            value
+                .map_err(std::io::Error::from)
+                .and_then(|bytes| fs::write(path, bytes))
+                .map_err(|error| Failure::of(ExitCode::Failure, &error))
+        };
+        write("plan.json", serde_json::to_vec_pretty(&planned.plan))?;
+        write("lock.json", serde_json::to_vec_pretty(&planned.plan.lock))
+    }
+
+    fn show_plan(&self, planned: &Planned) {
+        if !self.global.json && !self.global.quiet {
+            let text = view::plan::plan(&planned.plan);
+            self.context.reporter.pause(|| view::print(&format!("{text}\n")));
+        }
+    }
+
+    /// Whether the target serves what this plan would make, whole. Damage is told and mended.
+    async fn is_served(&self, planned: &Planned) -> Result<bool> {
+        let PublicationState::Current { version } = planned.plan.publication.state else { return Ok(false) };
+        if let Some(damage) = stage::publish::damage(&self.config, &planned.path).await? {
+            return Err(Failure::new(
+                ExitCode::Publish,
+                format!("version {version} at {} is damaged: {damage}", planned.path),
+            )
+            .next(
+                "something changed its files. Serve an undamaged version with `drivetrain rollback`, or move the \
+                 damaged repository away and run again: what was built is kept",
+            ));
+        }
+        let location = stage::publish::location(&self.config, &planned.path)?;
+        self.context.reporter.emit(Event::Published { location, version, unchanged: true });
+        Ok(true)
+    }
+
+    fn conclusion(&self, started: Instant) -> Result<String> {
+        let events =
+            journal::read(&self.directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+        Ok(view::runs::conclusion(&self.id, &events, milliseconds(started)))
+    }
+}
+
+/// `push` publishes what is there, and builds nothing.
+fn require_built(planned: &Planned) -> Result<()> {
+    let missing: Vec<&str> = planned
+        .plan
+        .components
+        .iter()
+        .filter(|component| component.action == ComponentAction::Build)
+        .map(|component| component.name.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(ExitCode::Plan, format!("not built yet from these inputs: {}", missing.join(", ")))
+        .next("build them with `drivetrain build`, or do both with `drivetrain run`"))
+}

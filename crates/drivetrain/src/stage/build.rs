@@ -1,0 +1,177 @@
+//! From inputs to RPMs.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use drivetrain_build::{
+    BuildOptions, BuildReport, BuildRequest, CachedPackage, Component, Directories, Outcome, TargetKernel,
+    build,
+};
+use drivetrain_config::{Builder, Config, Jobs};
+use drivetrain_model::{Capability, ExitCode};
+use drivetrain_plan::recipe;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::stage::fetch::Inputs;
+use crate::stage::plan::Planned;
+
+/// The finished components, and the kernel they were built for.
+pub struct Built {
+    /// What became of every component: all are there.
+    pub report: BuildReport,
+    /// The kernel's development tree.
+    pub devel: Utf8PathBuf,
+}
+
+impl Built {
+    /// The RPMs of all components that are to be published.
+    ///
+    /// Without those called `*-dkms`, which a vendor's spec file may make beside the modules: they provide and
+    /// obsolete the kmods, so a plain `dnf upgrade` would swap proven modules for a compiler run on every node.
+    pub fn packages(&self) -> impl Iterator<Item = &CachedPackage> {
+        self.report
+            .components
+            .iter()
+            .flat_map(|component| &component.packages)
+            .filter(|package| !package.nevra.name.ends_with("-dkms"))
+    }
+}
+
+/// What the command line says of a build.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuildSettings {
+    /// Go on with what does not need a component that failed.
+    pub keep_going: bool,
+    /// Overrides `builder.jobs`.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// Builds what the plan says.
+pub async fn make(
+    context: &Context,
+    config: &Config,
+    planned: &Planned,
+    inputs: Inputs,
+    settings: BuildSettings,
+    logs: Utf8PathBuf,
+) -> Result<Built> {
+    let request = request(context, config, planned, &inputs, settings, logs)?;
+    let reporter = context.reporter.clone();
+    let events = Arc::new(move |event| reporter.emit(event));
+    let report = build(planned.host.clone(), request, events, &context.cancel)
+        .await
+        .map_err(|error| Failure::of(ExitCode::Build, &error))?;
+    if report.cancelled {
+        return Err(Failure::interrupted());
+    }
+    match failure(&report) {
+        Some(failure) => Err(failure),
+        None => Ok(Built { report, devel: inputs.devel }),
+    }
+}
+
+fn request(
+    context: &Context,
+    config: &Config,
+    planned: &Planned,
+    inputs: &Inputs,
+    settings: BuildSettings,
+    logs: Utf8PathBuf,
+) -> Result<BuildRequest> {
+    let Builder::Sandbox(sandbox) = &config.builder;
+    let recipe = recipe(config);
+    let components = planned
+        .components
+        .ordered
+        .iter()
+        .zip(&planned.plan.lock.components)
+        .map(|(component, locked)| {
+            let srpm = inputs.source_rpms.get(&component.name).cloned().ok_or_else(|| {
+                Failure::new(ExitCode::Internal, format!("{} has no source RPM", component.name))
+            })?;
+            Ok(Component {
+                name: component.name.clone(),
+                srpm,
+                sha256: component.source.sha256,
+                needs: component.needs.clone(),
+                key: locked.key,
+                recipe: recipe.clone(),
+                estimate_ms: planned
+                    .plan
+                    .components
+                    .iter()
+                    .find(|planned| planned.name == component.name)
+                    .and_then(|planned| planned.estimate_ms),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let devel = &planned.selection.devel;
+    Ok(BuildRequest {
+        kernel: TargetKernel {
+            release: planned.selection.kernel.release.clone(),
+            arch: config.train.arch.clone(),
+            devel: inputs.devel.clone(),
+            devel_checksum: devel.input.checksum.clone(),
+            devel_provides: devel.package.provides.clone(),
+        },
+        components,
+        options: BuildOptions {
+            jobs: jobs(settings.jobs, sandbox.jobs),
+            keep_going: settings.keep_going,
+            provides: sandbox.provides.iter().map(Capability::unversioned).collect(),
+            ccache: sandbox.ccache,
+            probe_cache: sandbox.ccache,
+            ..BuildOptions::default()
+        },
+        directories: Directories {
+            work: sandbox.work.clone().unwrap_or_else(|| context.state.work()),
+            components: context.state.components(),
+            ccache: context.state.ccache(),
+            logs,
+        },
+        toolchain: planned.toolchain.clone(),
+    })
+}
+
+fn jobs(asked: Option<NonZeroUsize>, configured: Jobs) -> NonZeroUsize {
+    let configured = match configured {
+        Jobs::Auto => None,
+        Jobs::Count(count) => NonZeroUsize::try_from(count).ok(),
+    };
+    asked.or(configured).unwrap_or(BuildOptions::default().jobs)
+}
+
+/// All that failed, each with its first error and its log.
+fn failure(report: &BuildReport) -> Option<Failure> {
+    if report.is_success() {
+        return None;
+    }
+    let failed: Vec<_> = report.failures().collect();
+    let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
+    let message = match names.as_slice() {
+        [only] => format!("{only} did not build"),
+        names => format!("{} components did not build: {}", names.len(), names.join(", ")),
+    };
+    let mut failure = Failure::new(ExitCode::Build, message);
+    for component in &report.components {
+        match &component.outcome {
+            Outcome::Failed(error) => {
+                let mut text = Failure::of(ExitCode::Build, error).one_line();
+                if let Some(log) = &component.log {
+                    text.push_str(&format!("\nlog: {log}"));
+                }
+                failure.causes.push(text);
+            }
+            Outcome::NotTried { why } => {
+                failure.causes.push(format!("{} was not built: {why}", component.name));
+            }
+            Outcome::Built | Outcome::Reused => {}
+        }
+    }
+    Some(failure.next(
+        "what did build is kept and is not built again: correct the cause (a patch, a macro, a package on the \
+         builder, driver.components.exclude) and run the same command again",
+    ))
+}

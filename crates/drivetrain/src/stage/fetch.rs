@@ -1,0 +1,142 @@
+//! The inputs of the build: fetched, verified, laid out.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_config::{Config, Repository};
+use drivetrain_fetch::Request;
+use drivetrain_model::{ComponentName, ExitCode, LockedInput};
+use drivetrain_rpmfile::{PayloadLimits, extract};
+use fs_err as fs;
+
+use crate::context::{Context, source};
+use crate::failure::{Failure, Result, internal};
+use crate::stage::keys::Trust;
+use crate::stage::plan::Planned;
+use crate::stage::{sources, transfer};
+use crate::state::StateDirectory;
+
+/// The inputs on disk, verified.
+pub struct Inputs {
+    /// The kernel's development tree.
+    pub devel: Utf8PathBuf,
+    /// The source RPMs.
+    pub source_rpms: BTreeMap<ComponentName, Utf8PathBuf>,
+}
+
+/// Brings everything that a plan's build reads.
+pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Result<Inputs> {
+    let devel = kernel_devel(context, config, planned).await?;
+    let source_rpms = source_rpms(context, config, planned).await?;
+    Ok(Inputs { devel, source_rpms })
+}
+
+/// The development tree of the kernel, unpacked once for each kernel-devel RPM.
+async fn kernel_devel(context: &Context, config: &Config, planned: &Planned) -> Result<Utf8PathBuf> {
+    let input = &planned.selection.devel.input;
+    let release = &planned.selection.kernel.release;
+    let (id, repository) = repository_of(config, input)?;
+    let trust = Trust::of(context, &id, repository).await?;
+    // Another key, or a repository whose signatures are checked now and were not before: not the same tree.
+    let place = context.state.kernels().join(format!("{}-{}", input.checksum.hex, trust.digest.short()));
+    let tree = place.join("usr/src/kernels").join(release.as_str());
+    let file = input.nevra.file_name();
+    if tree.is_dir() {
+        context.reporter.emit(transfer::finished(&file, input.size, true, None));
+        return Ok(tree);
+    }
+    let location = source(&input.url, repository.credentials.as_ref())?;
+    let tell = transfer::tell(&context.reporter, &location, &file);
+    let request =
+        Request { source: location.clone(), checksum: input.checksum.clone(), size: Some(input.size) };
+    let fetched = context
+        .cache
+        .downloader()
+        .download(&request.source, &request.checksum, request.size, &tell)
+        .await
+        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    let signed_by = trust.verify(&fetched.path, &location.shown()).await?;
+    context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signed_by));
+    let (shown, unpacked, state) = (location.shown(), place.clone(), context.state.clone());
+    tokio::task::spawn_blocking(move || unpack(&fetched.path, &unpacked, &state, &shown))
+        .await
+        .map_err(|error| internal(&error))??;
+    if tree.is_dir() {
+        return Ok(tree);
+    }
+    Err(Failure::new(
+        ExitCode::Input,
+        format!(
+            "{} has no /usr/src/kernels/{release}, where the kernel's headers should be",
+            location.shown()
+        ),
+    )
+    .next("compare the kernel-devel package with the kernel; tell whoever keeps the repository"))
+}
+
+/// Unpacks beside the place and renames, so that what is at the place is whole.
+fn unpack(package: &Utf8Path, place: &Utf8Path, state: &StateDirectory, shown: &str) -> Result<()> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        Failure::because(ExitCode::Input, format!("{shown} cannot be unpacked"), error)
+    };
+    let parent = place.parent().unwrap_or(place);
+    fs::create_dir_all(parent).map_err(|error| failed(&error))?;
+    let temporary = state.scratch_directory().map_err(|error| failed(&error))?;
+    let limits = PayloadLimits::default();
+    extract(package.as_std_path(), temporary.path(), &limits, |_| true).map_err(|error| failed(&error))?;
+    match fs::rename(temporary.path(), place) {
+        Ok(()) => {
+            // It has another name now: nothing is left to remove.
+            drop(temporary.keep());
+            Ok(())
+        }
+        // Another run was quicker, with the same bytes.
+        Err(_) if place.is_dir() => Ok(()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn repository_of<'c>(
+    config: &'c Config,
+    input: &LockedInput,
+) -> Result<(drivetrain_model::RepositoryId, &'c Repository)> {
+    config.repositories().find(|(id, _)| Some(id) == input.repository.as_ref()).ok_or_else(|| {
+        Failure::new(
+            ExitCode::Internal,
+            format!("{} is from a repository that is not configured", input.nevra),
+        )
+    })
+}
+
+/// The source RPMs, from the store. The plan put them there; one that is gone is brought again.
+async fn source_rpms(
+    context: &Context,
+    config: &Config,
+    planned: &Planned,
+) -> Result<BTreeMap<ComponentName, Utf8PathBuf>> {
+    let missing = |planned: &Planned| {
+        planned
+            .components
+            .ordered
+            .iter()
+            .find(|component| {
+                !context.store().contains(&component.source.sha256.into(), Some(component.source.size))
+            })
+            .map(|component| component.source.nevra.clone())
+    };
+    if missing(planned).is_some() {
+        sources::vendor(context, config, &planned.selection.source).await?;
+        sources::extra(context, config).await?;
+    }
+    if let Some(nevra) = missing(planned) {
+        return Err(Failure::new(ExitCode::Input, format!("{nevra} has changed since the plan was made"))
+            .next("plan again"));
+    }
+    let path = |sha256: drivetrain_model::Sha256Digest| context.store().path(&sha256.into());
+    Ok(planned
+        .components
+        .ordered
+        .iter()
+        .map(|component| (component.name.clone(), path(component.source.sha256)))
+        .collect())
+}

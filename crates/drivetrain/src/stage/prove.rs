@@ -1,0 +1,139 @@
+//! From RPMs to RPMs of which it is known that the kernel loads what is in them.
+
+use std::path::PathBuf;
+
+use camino::Utf8PathBuf;
+use drivetrain_kmod::VermagicPolicy;
+use drivetrain_model::{Event, ExitCode};
+use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
+use fs_err as fs;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result, internal};
+use crate::stage::build::Built;
+use crate::stage::plan::Planned;
+use crate::stage::publish::Evidence;
+
+/// Packages that were proven, with the evidence for it. Only [`make`] makes one.
+pub struct Proven {
+    /// The packages to publish.
+    pub rpms: Vec<PathBuf>,
+    /// Lock, plan, verdicts, timings and logs.
+    pub evidence: Evidence,
+}
+
+/// Judges every module against the kernel that it was built for. Nothing unproven leaves here.
+pub async fn make(
+    context: &Context,
+    planned: &Planned,
+    built: Built,
+    run: &camino::Utf8Path,
+) -> Result<Proven> {
+    let files: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
+    let release = planned.selection.kernel.release.clone();
+    let devel = built.devel.clone();
+    let proof = tokio::task::spawn_blocking(move || judge(&files, &devel, &release))
+        .await
+        .map_err(|error| internal(&error))?
+        .map_err(|error| Failure::of(ExitCode::Proof, &error))?;
+    let problems = problems(&proof);
+    context.reporter.emit(Event::Proven {
+        modules: proof.modules.len(),
+        symbols: proof.symbols,
+        problems: problems.clone(),
+    });
+    let evidence = evidence(planned, &built, &proof)?;
+    keep(run, &evidence)?;
+    if !proof.verdict.is_good() {
+        let mut failure = Failure::new(
+            ExitCode::Proof,
+            format!(
+                "{} would not load everything that was built for it; nothing was published",
+                proof.verdict.kernel
+            ),
+        );
+        failure.causes = problems;
+        return Err(failure.next(format!("the whole verdict is in {run}/verdicts.json")));
+    }
+    Ok(Proven { rpms: built.packages().map(|package| package.path.clone().into()).collect(), evidence })
+}
+
+fn judge(
+    files: &[Utf8PathBuf],
+    devel: &camino::Utf8Path,
+    release: &drivetrain_model::KernelRelease,
+) -> Result<Proof, ProveError> {
+    let kernel = read_kernel(devel, Some(release))?;
+    let modules = read_modules(files, &Limits::default())?;
+    prove(&modules.modules, &kernel, VermagicPolicy::Exact)
+}
+
+/// What does not fit, a line each: module, and what is wrong with it.
+pub fn problems(proof: &Proof) -> Vec<String> {
+    let of_modules = proof.verdict.refused().flat_map(|module| {
+        module
+            .findings
+            .iter()
+            .filter(|finding| finding.severity > drivetrain_kmod::Severity::Warning)
+            .map(move |finding| format!("{}: {}", module.name, finding.problem))
+    });
+    let of_set = proof
+        .verdict
+        .findings
+        .iter()
+        .filter(|finding| finding.severity > drivetrain_kmod::Severity::Warning)
+        .map(|finding| finding.problem.to_string());
+    of_modules.chain(of_set).collect()
+}
+
+fn evidence(planned: &Planned, built: &Built, proof: &Proof) -> Result<Evidence> {
+    let mut evidence = Evidence::new();
+    let mut add = |name: &str, value: serde_json::Result<String>| match value {
+        Ok(mut text) => {
+            text.push('\n');
+            evidence.insert(name.to_owned(), text.into_bytes());
+            Ok(())
+        }
+        Err(error) => Err(Failure::of(ExitCode::Internal, &error)),
+    };
+    add("lock.json", serde_json::to_string_pretty(&planned.plan.lock))?;
+    add("plan.json", serde_json::to_string_pretty(&planned.plan))?;
+    add("verdicts.json", serde_json::to_string_pretty(proof))?;
+    add("build.json", serde_json::to_string_pretty(&timings(built)))?;
+    for component in &built.report.components {
+        if let Some(log) = &component.log
+            && let Ok(bytes) = fs::read(log)
+        {
+            evidence.insert(format!("{}.log", component.name), bytes);
+        }
+    }
+    Ok(evidence)
+}
+
+fn timings(built: &Built) -> serde_json::Value {
+    let components = built.report.components.iter().map(|component| {
+        let phases: serde_json::Map<String, serde_json::Value> =
+            component.phases.iter().map(|time| (time.phase.to_string(), time.ms.into())).collect();
+        json!({
+            "component": component.name,
+            "key": component.key,
+            "outcome": component.outcome.to_event(),
+            "ms": component.ms,
+            "cpu_ms": component.cpu_ms,
+            "phases_ms": phases,
+            "packages": component.packages.iter().map(|package| json!({
+                "nevra": package.nevra, "size": package.size, "sha256": package.sha256,
+            })).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "components": components.collect::<Vec<_>>() })
+}
+
+/// Keeps the evidence with the run as well, published or not.
+fn keep(run: &camino::Utf8Path, evidence: &Evidence) -> Result<()> {
+    for (name, bytes) in evidence.iter().filter(|(name, _)| name.ends_with(".json")) {
+        fs::write(run.join(name), bytes).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Everything that is printed.
+//!
+//! A [`View`] shows events as they happen: [`Terminal`] with bars, [`Plain`] with a line each, [`Json`] with a
+//! line of JSON each, [`Quiet`] not at all. The other modules turn results into text. Nothing else in drivetrain
+//! writes to standard output or standard error.
+
+mod json;
+mod plain;
+pub mod plan;
+pub mod proof;
+pub mod runs;
+mod sentence;
+mod terminal;
+pub mod words;
+
+use std::io::{IsTerminal, Write};
+
+use drivetrain_model::Stamped;
+
+use crate::failure::Failure;
+pub use json::Json;
+pub use plain::Plain;
+pub use terminal::Terminal;
+
+/// Shows events.
+pub trait View: Send {
+    /// One happened.
+    fn event(&mut self, event: &Stamped);
+
+    /// Steps aside while something else is printed.
+    fn suspend(&mut self, print: Box<dyn FnOnce() + '_>) {
+        print();
+    }
+
+    /// Nothing more will happen.
+    fn close(&mut self) {}
+}
+
+/// Shows nothing.
+pub struct Quiet;
+
+impl View for Quiet {
+    fn event(&mut self, _: &Stamped) {}
+}
+
+/// The view that fits: JSON on request, bars for a person at a terminal, plain lines otherwise.
+pub fn choose(json: bool, quiet: bool) -> Box<dyn View> {
+    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    let ci = std::env::var_os("CI").is_some();
+    if json {
+        Box::new(Json)
+    } else if quiet {
+        Box::new(Quiet)
+    } else if std::io::stderr().is_terminal() && !dumb && !ci {
+        Box::new(Terminal::new())
+    } else {
+        Box::new(Plain::new())
+    }
+}
+
+/// Prints a result. A reader that has gone away (`| head`) is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Prints a result as JSON.
+pub fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => note(&format!("this cannot be written as JSON: {error}")),
+    }
+}
+
+/// Prints something beside the result.
+pub fn note(text: &str) {
+    let mut out = std::io::stderr().lock();
+    drop(writeln!(out, "{text}"));
+}
+
+/// Prints a failure: what, why, what next. With `json` as an object on standard output, where a program reads.
+pub fn failure(failure: &Failure, json: bool) {
+    if json {
+        print(&format!("{}\n", serde_json::json!({ "error": failure })));
+        return;
+    }
+    note(&words::failure(failure, std::io::stderr().is_terminal()));
+}

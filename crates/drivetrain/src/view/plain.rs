@@ -1,0 +1,35 @@
+//! A line for each event, for logs.
+
+use drivetrain_model::Stamped;
+use jiff::Timestamp;
+
+use super::sentence::{Tone, sentence};
+use super::{View, note};
+
+/// Prints lines on standard error, each with the seconds since the first.
+pub struct Plain {
+    began: Option<Timestamp>,
+}
+
+impl Plain {
+    /// Begins with the first event.
+    pub fn new() -> Self {
+        Self { began: None }
+    }
+}
+
+impl View for Plain {
+    fn event(&mut self, stamped: &Stamped) {
+        let began = *self.began.get_or_insert(stamped.at);
+        let Some((tone, line)) = sentence(&stamped.event) else { return };
+        let seconds = stamped.at.duration_since(began).as_secs_f64();
+        let mark = match tone {
+            Tone::Plain | Tone::Good => "",
+            Tone::Warning => "warning: ",
+            Tone::Bad => "error: ",
+        };
+        // Names in events come from repositories; a line stays a line.
+        let line = line.replace(['\n', '\r', '\u{1b}'], " ");
+        note(&format!("[{seconds:7.1} s] {mark}{line}"));
+    }
+}

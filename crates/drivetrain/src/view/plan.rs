@@ -1,0 +1,128 @@
+//! A plan as text.
+
+use std::fmt::Write as _;
+
+use drivetrain_model::{
+    ComponentAction, InputRole, KernelChoice, LockDifference, Plan, PlannedComponent, PublicationState,
+};
+
+use super::sentence::count;
+use super::words::{bytes, duration};
+
+/// The plan for people: what would happen, and why.
+pub fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{}", heading(plan));
+    let _ = writeln!(text, "components");
+    let width = plan.components.iter().map(|component| component.name.as_str().len()).max().unwrap_or(0);
+    for component in &plan.components {
+        let _ = writeln!(text, "  {}", component_line(component, width));
+    }
+    for skipped in &plan.skipped {
+        let _ = writeln!(text, "  leave out {}: {}", skipped.name, skipped.why);
+    }
+    for problem in &plan.problems {
+        let _ = writeln!(text, "warning     {}\n            next: {}", problem.what, problem.next);
+    }
+    let _ = writeln!(text, "publish     {}", publication(plan));
+    let _ = writeln!(text, "\n{}", summary(plan));
+    text
+}
+
+fn heading(plan: &Plan) -> String {
+    let mut text = String::new();
+    let kernel = &plan.kernel;
+    let chosen = kernel.considered.iter().find(|choice| choice.chosen);
+    let why = chosen.map(|choice| format!(", {}", choice.why)).unwrap_or_default();
+    let _ = writeln!(text, "cell        {}", plan.cell);
+    let _ = writeln!(text, "kernel      {}{why}", kernel.release);
+    for (role, nevra) in [(InputRole::Kernel, &kernel.package), (InputRole::KernelDevel, &kernel.devel)] {
+        let from = plan.lock.input(role).and_then(|input| input.repository.as_ref());
+        let from = from.map(|id| format!(" from {id}")).unwrap_or_default();
+        let _ = writeln!(text, "            {nevra}{from}");
+    }
+    for other in kernel.considered.iter().filter(|choice| !choice.chosen).take(5) {
+        let _ = writeln!(text, "            not {}", consideration(other));
+    }
+    if let Some(source) = plan.lock.input(InputRole::DriverSource) {
+        let from = source.repository.as_ref().map(|id| format!(" from {id}")).unwrap_or_default();
+        let _ = writeln!(text, "driver      {}{from}, {}", source.nevra, bytes(source.size));
+    }
+    let _ = writeln!(text, "toolchain   {}", plan.lock.toolchain_description);
+    text
+}
+
+fn component_line(component: &PlannedComponent, width: usize) -> String {
+    let action = match component.action {
+        ComponentAction::Build => "build    ",
+        ComponentAction::Reuse { .. } => "reuse    ",
+    };
+    let after = if component.needs.is_empty() {
+        String::new()
+    } else {
+        let names: Vec<&str> = component.needs.iter().map(|name| name.as_str()).collect();
+        format!(", after {}", names.join(", "))
+    };
+    let estimate = match (&component.action, component.estimate_ms) {
+        (ComponentAction::Build, Some(ms)) => format!(", last time {}", duration(ms)),
+        _ => String::new(),
+    };
+    let evr = &component.source.evr;
+    format!("{action} {:width$} {evr}{after}{estimate}", component.name)
+}
+
+fn consideration(choice: &KernelChoice) -> String {
+    let devel = match &choice.devel {
+        Some((_, id)) => format!("kernel-devel in {id}"),
+        None => "no kernel-devel".to_owned(),
+    };
+    format!("{}: {} (in {}, {devel})", choice.release, choice.why, choice.repository)
+}
+
+fn publication(plan: &Plan) -> String {
+    let publication = &plan.publication;
+    let state = match publication.state {
+        PublicationState::Absent => "nothing there yet".to_owned(),
+        PublicationState::Current { version } => format!("version {version} there has these very inputs"),
+        PublicationState::Outdated { version } => format!("version {version} there has other inputs"),
+    };
+    format!("{}\n            {} ({state})", publication.target, publication.path)
+}
+
+fn summary(plan: &Plan) -> String {
+    if plan.is_done() {
+        return "Nothing to do: what is served was built from these inputs.".to_owned();
+    }
+    let build = plan.components.iter().filter(|component| component.action == ComponentAction::Build).count();
+    let reuse = plan.components.len() - build;
+    let known: Option<u64> = plan
+        .components
+        .iter()
+        .filter(|component| component.action == ComponentAction::Build)
+        .map(|component| component.estimate_ms)
+        .sum();
+    let estimate = match known {
+        Some(ms) if ms > 0 => format!(" (one after another {})", duration(ms)),
+        _ => String::new(),
+    };
+    format!(
+        "To do: build {}{estimate}, reuse {reuse}, prove every module, publish a new version.",
+        count(build, "component")
+    )
+}
+
+/// The kernels that were considered, without the last newline.
+pub fn considered(kernels: &[KernelChoice]) -> String {
+    let lines = kernels.iter().take(10).map(|choice| format!("\n  {}", consideration(choice)));
+    if kernels.is_empty() {
+        String::new()
+    } else {
+        format!("kernels of the train, newest first{}", lines.collect::<String>())
+    }
+}
+
+/// In what a lock no longer fits.
+pub fn differences(differences: &[LockDifference]) -> Vec<String> {
+    differences.iter().map(LockDifference::to_string).collect()
+}

@@ -1,0 +1,62 @@
+//! A verdict as text.
+
+use std::fmt::Write as _;
+
+use drivetrain_kmod::{Finding, Severity};
+use drivetrain_prove::Proof;
+
+use super::sentence::count;
+
+/// The verdict for people. `all` tells of every module, and of what is only worth a warning.
+pub fn proof(proof: &Proof, all: bool) -> String {
+    let mut text = String::new();
+    let verdict = &proof.verdict;
+    for (proven, module) in proof.iter() {
+        let findings: Vec<&Finding> =
+            module.findings.iter().filter(|finding| all || finding.severity > Severity::Warning).collect();
+        let good = module.loads && findings.iter().all(|finding| finding.severity < Severity::Strict);
+        if good && !all {
+            continue;
+        }
+        let word = if good { "loads" } else { "does not load" };
+        let package = proven.package.as_ref().map(|package| format!(" ({package})")).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}: {word}{package}", module.name);
+        for finding in findings {
+            let _ = writeln!(text, "    {finding}");
+        }
+    }
+    for finding in verdict.findings.iter().filter(|finding| all || finding.severity > Severity::Warning) {
+        let _ = writeln!(text, "the set: {finding}");
+    }
+    let refused = proof.verdict.modules.len() - good(proof);
+    if verdict.is_good() {
+        let _ = writeln!(
+            text,
+            "loads: {} on {}, {} found with the right CRC",
+            count(proof.modules.len(), "module"),
+            verdict.kernel,
+            count(proof.symbols, "symbol")
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "does not load: {} of {} on {}",
+            if refused == 0 { "the set".to_owned() } else { refused.to_string() },
+            count(proof.modules.len(), "module"),
+            verdict.kernel
+        );
+    }
+    text
+}
+
+fn good(proof: &Proof) -> usize {
+    proof
+        .verdict
+        .modules
+        .iter()
+        .filter(|module| {
+            module.loads && module.findings.iter().all(|finding| finding.severity < Severity::Strict)
+        })
+        .count()
+}

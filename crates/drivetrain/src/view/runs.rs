@@ -1,0 +1,320 @@
+//! Runs, repositories and evidence as text.
+
+use std::fmt::Write as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_model::{Cell, ComponentName, ComponentOutcome, Event, ExitCode, Lock, RunId, Stage, Stamped};
+use drivetrain_publish::Served;
+use fs_err as fs;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::sentence::count;
+use super::words::{bytes, duration};
+use crate::journal;
+use crate::state::StateDirectory;
+
+/// A run, from its journal.
+#[derive(Debug, Serialize)]
+pub struct Record {
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub at: Option<Timestamp>,
+    /// The command.
+    pub command: Option<String>,
+    /// What it was about, once that was known.
+    pub cell: Option<Cell>,
+    /// How it ended; absent where it was killed, or goes on.
+    pub exit: Option<u8>,
+    /// Its failure.
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub ms: Option<u64>,
+    /// Its directory.
+    pub directory: Utf8PathBuf,
+    /// Its journal.
+    #[serde(skip)]
+    pub events: Vec<Stamped>,
+}
+
+impl Record {
+    /// Reads a run's journal; `None` where it has none.
+    pub fn read(state: &StateDirectory, run: RunId) -> Option<Self> {
+        let directory = state.run(&run);
+        let events = journal::read(&directory).ok()?;
+        let command = events.iter().find_map(|stamped| match &stamped.event {
+            Event::RunStarted { command, .. } => Some(command.clone()),
+            _ => None,
+        });
+        let cell = events.iter().rev().find_map(|stamped| match &stamped.event {
+            Event::Planned { cell, .. } => Some(cell.clone()),
+            _ => None,
+        });
+        let finish = journal::finish(&events).map(|(exit, error, ms)| (exit, error.map(str::to_owned), ms));
+        Some(Self {
+            run,
+            at: events.first().map(|stamped| stamped.at),
+            command,
+            cell,
+            exit: finish.as_ref().map(|(exit, ..)| *exit),
+            error: finish.as_ref().and_then(|(_, error, _)| error.clone()),
+            ms: finish.map(|(.., ms)| ms),
+            directory,
+            events,
+        })
+    }
+
+    /// The log of a component, of this run or of the run that built it.
+    pub fn log(&self, component: &ComponentName) -> Option<Utf8PathBuf> {
+        let own = self.directory.join("logs").join(format!("{component}.log"));
+        if own.exists() {
+            return Some(own);
+        }
+        // Reused: its log is kept with the finished component.
+        let lock: Lock = serde_json::from_slice(&fs::read(self.directory.join("lock.json")).ok()?).ok()?;
+        let key = lock.components.iter().find(|locked| locked.name == *component)?.key;
+        let state = self.directory.parent()?.parent()?;
+        let kept = state.join("components").join(key.to_string()).join("log");
+        kept.exists().then_some(kept)
+    }
+
+    fn file(&self, name: &str) -> Option<Value> {
+        serde_json::from_slice(&fs::read(self.directory.join(name)).ok()?).ok()
+    }
+
+    /// Everything that is known of the run.
+    pub fn evidence(&self) -> Value {
+        json!({
+            "run": self,
+            "events": self.events,
+            "lock": self.file("lock.json"),
+            "plan": self.file("plan.json"),
+            "verdicts": self.file("verdicts.json"),
+            "build": self.file("build.json"),
+        })
+    }
+
+    fn result(&self) -> String {
+        match self.exit {
+            None => "killed, or still running".to_owned(),
+            Some(0) => "done".to_owned(),
+            Some(exit) => {
+                let meaning = ExitCode::ALL.iter().find(|(code, _)| u8::from(*code) == exit);
+                let meaning = meaning.map(|(_, meaning)| format!(" ({meaning})")).unwrap_or_default();
+                format!("exit {exit}{meaning}")
+            }
+        }
+    }
+}
+
+/// A repository of the publication target.
+#[derive(Debug, Serialize)]
+pub struct Repository {
+    path: String,
+    url: String,
+    version: Option<u64>,
+    since: Option<Timestamp>,
+    cell: Option<Cell>,
+    driver: Option<String>,
+    run: Option<RunId>,
+    packages: Option<usize>,
+    kept: Vec<u64>,
+}
+
+impl Repository {
+    /// From what the target says.
+    pub fn of(served: &Served) -> Self {
+        let manifest = served.manifest.as_ref();
+        Self {
+            path: served.path.to_string(),
+            url: served.url.clone(),
+            version: served.version,
+            since: served.since,
+            cell: manifest.map(|manifest| manifest.cell.clone()),
+            driver: manifest.map(|manifest| manifest.driver_name.clone()),
+            run: manifest.map(|manifest| manifest.run.clone()),
+            packages: manifest.map(|manifest| manifest.packages.len()),
+            kept: served.versions.iter().map(|version| version.version).collect(),
+        }
+    }
+}
+
+fn moment(at: Option<Timestamp>) -> String {
+    at.map_or("-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// The list of runs and repositories.
+pub fn list(records: &[Record], repositories: &[Repository], state: &Utf8Path) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    if records.is_empty() {
+        let _ = writeln!(text, "no runs in {state}");
+    } else {
+        let _ = writeln!(text, "runs, newest last");
+    }
+    let hidden = records.len().saturating_sub(20);
+    if hidden > 0 {
+        let _ = writeln!(text, "  … {hidden} older in {state}/runs");
+    }
+    for record in &records[hidden..] {
+        let cell = record.cell.as_ref().map_or("-".to_owned(), Cell::to_string);
+        let ms = record.ms.map_or(String::new(), |ms| format!(", {}", duration(ms)));
+        let _ = writeln!(
+            text,
+            "  {}  {:5}  {cell}  {}{ms}",
+            record.run,
+            record.command.as_deref().unwrap_or("-"),
+            record.result()
+        );
+    }
+    if !repositories.is_empty() {
+        let _ = writeln!(text, "\nrepositories");
+    }
+    for repository in repositories {
+        let version = repository.version.map_or("nothing".to_owned(), |version| format!("version {version}"));
+        let kept: Vec<String> = repository.kept.iter().map(u64::to_string).collect();
+        let _ = writeln!(
+            text,
+            "  {}\n    serves {version} since {}, {}, from run {}; kept: {}\n    {}",
+            repository.path,
+            moment(repository.since),
+            count(repository.packages.unwrap_or(0), "package"),
+            repository.run.as_ref().map_or("-", RunId::as_str),
+            kept.join(", "),
+            repository.url
+        );
+    }
+    text
+}
+
+/// The evidence of one run.
+pub fn evidence(record: &Record) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "run         {}, {}", record.run, record.command.as_deref().unwrap_or("-"));
+    let _ = writeln!(text, "began       {}", moment(record.at));
+    let ms = record.ms.map_or(String::new(), |ms| format!(" after {}", duration(ms)));
+    let _ = writeln!(text, "ended       {}{ms}", record.result());
+    if let Some(error) = &record.error {
+        let _ = writeln!(text, "error       {}", error.replace('\n', "\n            "));
+    }
+    if let Some(cell) = &record.cell {
+        let _ = writeln!(text, "cell        {cell}");
+    }
+    if let Ok(bytes) = fs::read(record.directory.join("lock.json"))
+        && let Ok(lock) = serde_json::from_slice::<Lock>(&bytes)
+    {
+        let _ = write!(text, "{}", lock_text(&lock));
+    }
+    let _ = write!(text, "{}", stages(record));
+    let _ = write!(text, "{}", components(record));
+    let _ = write!(text, "{}", results(record));
+    let _ = writeln!(text, "files       {}", record.directory);
+    text
+}
+
+fn lock_text(lock: &Lock) -> String {
+    let mut text = format!("lock        {}\n", lock.digest());
+    for input in &lock.inputs {
+        let _ = writeln!(text, "            {}, {}, {}", input.nevra, bytes(input.size), input.url);
+    }
+    let _ = writeln!(text, "toolchain   {}", lock.toolchain_description);
+    text
+}
+
+fn stages(record: &Record) -> String {
+    let times: Vec<String> = record
+        .events
+        .iter()
+        .filter_map(|stamped| match &stamped.event {
+            Event::StageFinished { stage, ms } => Some(format!("{} {}", Stage::name(*stage), duration(*ms))),
+            _ => None,
+        })
+        .collect();
+    if times.is_empty() { String::new() } else { format!("stages      {}\n", times.join(", ")) }
+}
+
+fn components(record: &Record) -> String {
+    let mut text = String::new();
+    for stamped in &record.events {
+        let Event::ComponentFinished { component, ms, outcome, packages } = &stamped.event else { continue };
+        let what = match outcome {
+            ComponentOutcome::Built => {
+                format!("built in {}, {}", duration(*ms), count(packages.len(), "package"))
+            }
+            ComponentOutcome::Reused => format!("reused, {}", count(packages.len(), "package")),
+            ComponentOutcome::Failed { error } => format!("failed: {error}"),
+            ComponentOutcome::NotTried { why } => format!("not built: {why}"),
+        };
+        let _ = writeln!(text, "component   {component}: {}", what.replace('\n', "\n            "));
+        if let Some(log) = record.log(component) {
+            let _ = writeln!(text, "            {log}");
+        }
+    }
+    text
+}
+
+fn results(record: &Record) -> String {
+    let mut text = String::new();
+    for stamped in &record.events {
+        match &stamped.event {
+            Event::Proven { modules, symbols, problems } => {
+                let _ = writeln!(
+                    text,
+                    "proof       {}, {}, {}",
+                    count(*modules, "module"),
+                    count(*symbols, "symbol"),
+                    if problems.is_empty() {
+                        "all load".to_owned()
+                    } else {
+                        count(problems.len(), "problem")
+                    }
+                );
+                for problem in problems {
+                    let _ = writeln!(text, "            {problem}");
+                }
+            }
+            Event::Published { location, version, unchanged } => {
+                let unchanged = if *unchanged { ", unchanged" } else { "" };
+                let _ = writeln!(text, "published   version {version}{unchanged}, {location}");
+            }
+            Event::Warning { message } => {
+                let _ = writeln!(text, "warning     {message}");
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// What a run says at its end.
+pub fn conclusion(run: &RunId, events: &[Stamped], ms: u64) -> String {
+    let mut text = String::new();
+    let published = events.iter().rev().find_map(|stamped| match &stamped.event {
+        Event::Published { location, version, unchanged } => Some((location, version, unchanged)),
+        _ => None,
+    });
+    match published {
+        Some((_, version, true)) => {
+            let _ =
+                writeln!(text, "Nothing to do: version {version} is served. {} (run {run})", duration(ms));
+        }
+        Some((location, version, false)) => {
+            let _ = writeln!(
+                text,
+                "Served: version {version} at {location}\nin {}. On a node: `dnf config-manager --add-repo` the .repo \
+                 file there, then `dnf install` the kmod packages. Evidence: `drivetrain show {run}`.",
+                duration(ms)
+            );
+        }
+        None => {
+            let _ = writeln!(
+                text,
+                "Built and proven in {}; publish it with `drivetrain push`. Evidence: `drivetrain show {run}`.",
+                duration(ms)
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! An event as a line for people.
+
+use drivetrain_model::{ComponentOutcome, Event};
+
+use super::words::{bytes, duration};
+
+/// How a line is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Good,
+    Warning,
+    Bad,
+}
+
+/// The line that tells an event; `None` for one that is not worth a line.
+pub fn sentence(event: &Event) -> Option<(Tone, String)> {
+    let line = match event {
+        Event::RunStarted { run, .. } => (Tone::Plain, format!("run {run}")),
+        Event::FetchStarted { file, url, size, resumed_at } => {
+            let size = size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+            let resumed = if *resumed_at > 0 {
+                format!(", going on after {}", bytes(*resumed_at))
+            } else {
+                String::new()
+            };
+            (Tone::Plain, format!("fetching {file}{size}{resumed} from {url}"))
+        }
+        Event::FetchFinished { file, size, cached, signed_by } => {
+            let how = if *cached { "is here already" } else { "fetched and verified" };
+            let signed = signed_by.as_ref().map(|who| format!(", signed by {who}")).unwrap_or_default();
+            (Tone::Plain, format!("{file} {how}, {}{signed}", bytes(*size)))
+        }
+        Event::ComponentStarted { component, estimate_ms, .. } => {
+            let estimate = estimate_ms.map(|ms| format!(" (last time {})", duration(ms))).unwrap_or_default();
+            (Tone::Plain, format!("{component}: building{estimate}"))
+        }
+        Event::ComponentFinished { component, ms, outcome, packages } => match outcome {
+            ComponentOutcome::Built => (
+                Tone::Good,
+                format!("{component}: built in {}, {}", duration(*ms), count(packages.len(), "package")),
+            ),
+            ComponentOutcome::Reused => {
+                (Tone::Good, format!("{component}: built before from the same inputs"))
+            }
+            ComponentOutcome::Failed { error } => {
+                (Tone::Bad, format!("{component}: failed after {}: {error}", duration(*ms)))
+            }
+            ComponentOutcome::NotTried { why } => (Tone::Warning, format!("{component}: not built: {why}")),
+        },
+        Event::Proven { modules, symbols, problems } if problems.is_empty() => (
+            Tone::Good,
+            format!(
+                "{} proven: all of {} found with the right CRC",
+                count(*modules, "module"),
+                count(*symbols, "symbol")
+            ),
+        ),
+        Event::Proven { modules, problems, .. } => (
+            Tone::Bad,
+            format!("{} looked at, {} found", count(*modules, "module"), count(problems.len(), "problem")),
+        ),
+        Event::Published { location, version, unchanged } => {
+            let what = if *unchanged { "is served already" } else { "is served" };
+            (Tone::Good, format!("version {version} {what} at {location}"))
+        }
+        Event::Warning { message } => (Tone::Warning, message.clone()),
+        Event::Planned { .. }
+        | Event::StageStarted { .. }
+        | Event::StageFinished { .. }
+        | Event::FetchProgress { .. }
+        | Event::ComponentProgress { .. }
+        | Event::RunFinished { .. } => return None,
+    };
+    Some(line)
+}
+
+/// `1 module`, `18 modules`.
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

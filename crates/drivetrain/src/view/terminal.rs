@@ -1,0 +1,112 @@
+//! Bars for a person who watches.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use drivetrain_model::{Event, Stamped};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::View;
+use super::sentence::{Tone, sentence};
+
+/// A bar for each transfer and each component that is being built, with finished ones as lines above.
+pub struct Terminal {
+    bars: MultiProgress,
+    transfers: HashMap<String, ProgressBar>,
+    components: HashMap<String, ProgressBar>,
+}
+
+impl Terminal {
+    /// On standard error.
+    pub fn new() -> Self {
+        Self { bars: MultiProgress::new(), transfers: HashMap::new(), components: HashMap::new() }
+    }
+
+    fn line(&self, tone: Tone, text: &str) {
+        let style = console::Style::new().for_stderr();
+        let mark = match tone {
+            Tone::Plain => style.dim().apply_to("·"),
+            Tone::Good => style.green().apply_to("✓"),
+            Tone::Warning => style.yellow().apply_to("!"),
+            Tone::Bad => style.red().apply_to("✗"),
+        };
+        let text = console::strip_ansi_codes(text).replace(['\r', '\u{1b}'], " ");
+        drop(self.bars.println(format!("{mark} {text}")));
+    }
+
+    fn transfer(&mut self, file: &str, size: Option<u64>, resumed_at: u64) {
+        let bar = match size {
+            Some(size) => ProgressBar::new(size).with_style(style(
+                "  {msg:40!} {bytes:>11} of {total_bytes:11} {bar:20} {bytes_per_sec:>12}, {eta} left",
+            )),
+            None => ProgressBar::no_length().with_style(style("  {msg:40!} {bytes:>11} {bytes_per_sec:>12}")),
+        };
+        let bar = self.bars.add(bar.with_message(file.to_owned()));
+        bar.set_position(resumed_at);
+        self.transfers.insert(file.to_owned(), bar);
+    }
+
+    fn component(&mut self, name: &str, estimate_ms: Option<u64>) {
+        let estimate = estimate_ms.map(|ms| format!(" of about {}", super::words::duration(ms)));
+        let template = format!(
+            "  {{spinner}} {{prefix:18!}} {{elapsed:>6}}{}  {{wide_msg}}",
+            estimate.unwrap_or_default()
+        );
+        let bar = ProgressBar::new_spinner().with_style(style(&template)).with_prefix(name.to_owned());
+        let bar = self.bars.add(bar);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.components.insert(name.to_owned(), bar);
+    }
+}
+
+/// A template of ours is always one that indicatif can read; if not, its own style will do.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+impl View for Terminal {
+    fn event(&mut self, stamped: &Stamped) {
+        match &stamped.event {
+            Event::FetchStarted { file, size, resumed_at, .. } => self.transfer(file, *size, *resumed_at),
+            Event::FetchProgress { file, bytes } => {
+                if let Some(bar) = self.transfers.get(file) {
+                    bar.set_position(*bytes);
+                }
+            }
+            Event::FetchFinished { file, .. } => {
+                if let Some(bar) = self.transfers.remove(file) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::ComponentStarted { component, estimate_ms, .. } => {
+                self.component(component.as_str(), *estimate_ms);
+            }
+            Event::ComponentProgress { component, doing } => {
+                if let Some(bar) = self.components.get(component.as_str()) {
+                    bar.set_message(doing.clone());
+                }
+            }
+            Event::ComponentFinished { component, .. } => {
+                if let Some(bar) = self.components.remove(component.as_str()) {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+        // The bar says that it has begun.
+        if matches!(stamped.event, Event::FetchStarted { .. } | Event::ComponentStarted { .. }) {
+            return;
+        }
+        if let Some((tone, line)) = sentence(&stamped.event) {
+            self.line(tone, &line);
+        }
+    }
+
+    fn suspend(&mut self, print: Box<dyn FnOnce() + '_>) {
+        self.bars.suspend(print);
+    }
+
+    fn close(&mut self) {
+        drop(self.bars.clear());
+    }
+}
