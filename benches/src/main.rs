@@ -1,0 +1,79 @@
+//! Times drivetrain against the tools that a user would otherwise run: see `README.md`.
+#![allow(clippy::print_stdout)]
+
+mod check;
+mod measure;
+mod plan;
+mod run;
+
+use anyhow::{Context, Result, ensure};
+use camino::Utf8PathBuf;
+use clap::{Parser, Subcommand};
+
+/// Times drivetrain against the tools that a user would otherwise run, and prints ratios.
+#[derive(Debug, Parser)]
+#[command(name = "drivetrain-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+    /// The lab (`drivetrain-lab up`).
+    #[arg(long, global = true, default_value = ".lab")]
+    lab: Utf8PathBuf,
+    /// The drivetrain to time [default: the one beside this program].
+    #[arg(long, global = true)]
+    drivetrain: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// `drivetrain plan` on 60,000 packages against `dnf repoquery` for the same question, both cold.
+    Plan {
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// How many packages.
+        #[arg(long, default_value_t = 60_000)]
+        packages: usize,
+    },
+    /// `drivetrain check` on the whole stack against rpm2cpio and depmod.
+    Check {
+        /// How often.
+        #[arg(long, default_value_t = 15)]
+        pairs: usize,
+    },
+    /// `drivetrain run`, cold, for the next kernel, and unchanged, against rebuilding one after another.
+    Run,
+}
+
+/// What all benches need.
+struct Setting {
+    lab: Utf8PathBuf,
+    drivetrain: Utf8PathBuf,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let lab = cli
+        .lab
+        .canonicalize_utf8()
+        .with_context(|| format!("{}: make it with drivetrain-lab up", cli.lab))?;
+    ensure!(lab.join("www/train").is_dir(), "{lab} is no lab: make it with drivetrain-lab up");
+    let drivetrain = match cli.drivetrain {
+        Some(path) => path.canonicalize_utf8()?,
+        None => beside("drivetrain")?,
+    };
+    let setting = Setting { lab, drivetrain };
+    match cli.bench {
+        Bench::Plan { pairs, packages } => plan::bench(&setting, pairs, packages),
+        Bench::Check { pairs } => check::bench(&setting, pairs),
+        Bench::Run => run::bench(&setting),
+    }
+}
+
+/// A program in the directory of this one.
+fn beside(name: &str) -> Result<Utf8PathBuf> {
+    let own = Utf8PathBuf::try_from(std::env::current_exe()?)?;
+    let path = own.with_file_name(name);
+    ensure!(path.exists(), "{path} is not there: cargo build --release");
+    Ok(path)
+}
