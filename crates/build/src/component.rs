@@ -2,6 +2,7 @@
 
 mod scripts;
 
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use drivetrain_host::{
 use drivetrain_model::{Capability, Event};
 use fs_err as fs;
 
-use crate::cache::{CachedComponent, ComponentCache, NewEntry, digest_of};
+use crate::cache::{CachedComponent, ComponentCache, NewEntry, digest_of, open};
 use crate::jobserver::JobServer;
 use crate::packages::{self, BuiltPackage, capability, release_of};
 use crate::progress::{Phase, Progress};
@@ -66,18 +67,13 @@ pub(crate) async fn build(
     log: &Utf8Path,
     cancel: &CancellationToken,
 ) -> Result<Built, Stopped> {
-    let directory = shared.run.join(component.name.as_str());
+    // Not beside the run's own directories: a component may be called `tools`.
+    let directory = shared.run.join("components").join(component.name.as_str());
     let work = Work { shared, component, needs, log, cancel, directory };
     let result = work.build().await;
-    let removed = shared.host.remove_directory(&work.directory).await;
-    match result {
-        // The RPMs are safe; what could not be removed, the next run removes.
-        Ok(built) => {
-            drop(removed);
-            Ok(built)
-        }
-        Err(stopped) => Err(stopped),
-    }
+    // What cannot be removed now, the next run removes.
+    drop(shared.host.remove_directory(&work.directory).await);
+    result
 }
 
 struct Work<'a> {
@@ -205,12 +201,12 @@ impl Work<'_> {
         let request = &self.shared.request;
         let mut sandbox = self.sandbox();
         let sources = self.needs_root().join("usr/src");
-        if sources.is_dir() {
+        // A link could lead anywhere on the host.
+        if is_directory(&self.needs_root().join("usr")) && is_directory(&sources) {
             for entry in sources.read_dir_utf8().map_err(ComponentError::file("read", &sources))? {
                 let entry = entry.map_err(ComponentError::file("read", &sources))?;
                 let target = Utf8PathBuf::from("/usr/src").join(entry.file_name());
-                // A link could lead anywhere on the host.
-                if fs::symlink_metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()) {
+                if is_directory(entry.path()) {
                     sandbox.binds.push(Bind::read_only(entry.path(), target));
                 }
             }
@@ -324,14 +320,7 @@ impl Work<'_> {
     /// What a script wrote to a file of this name. The build may have put anything there.
     fn answer(&self, name: &str) -> Result<String, ComponentError> {
         let path = self.top().join("out").join(name);
-        let read = || -> std::io::Result<Vec<u8>> {
-            if !fs::symlink_metadata(&path)?.is_file() {
-                return Err(std::io::Error::other("not a regular file"));
-            }
-            fs::read(&path)
-        };
-        let bytes = read().map_err(ComponentError::file("read", &path))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        read_start(&path, MAX_ANSWER).map_err(ComponentError::file("read", &path))
     }
 
     /// The RPMs that were made, if there are modules for our kernel among them.
@@ -357,7 +346,7 @@ impl Work<'_> {
     }
 
     fn log_text(&self) -> String {
-        fs::read(self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        read_start(self.log, MAX_TRIAGED).unwrap_or_default()
     }
 
     fn source_error(&self, ending: Ending) -> ComponentError {
@@ -387,6 +376,23 @@ impl Work<'_> {
             _ => ComponentError::Build(diagnosis),
         }
     }
+}
+
+/// Most of a file that a build wrote for us to read. The longest honest one lists an RPM's files.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// Most of a log that is searched for an error. The first one counts, and a log this long repeats itself.
+const MAX_TRIAGED: u64 = 64 << 20;
+
+fn read_start(path: &Utf8Path, limit: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether this is a directory, and not a link to one.
+fn is_directory(path: &Utf8Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// What the shell's `times` says of its children: the second line, `4m32.120000s 0m17.050000s`.

@@ -74,7 +74,11 @@ impl Provided {
             .map(|path| root.path().join(path))
             .find(|path| path.join("rpmdb.sqlite").exists() || path.join("Packages").exists());
         if let Some(database) = database {
-            return Self::from_database(host, root, &database).await;
+            let provided = Self::from_database(host, root, &database).await?;
+            // An empty database is what one call of rpm leaves on a host whose packages are not RPM's.
+            if !provided.capabilities.is_empty() {
+                return Ok(provided);
+            }
         }
         let capabilities = WELL_KNOWN
             .iter()

@@ -5,7 +5,7 @@ mod graph;
 use std::sync::Arc;
 use std::time::Instant;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_host::{CancellationToken, Host, RootFs};
 use drivetrain_model::Event;
 use fs_err as fs;
@@ -35,34 +35,48 @@ pub async fn build(
 ) -> Result<BuildReport, BuildError> {
     let graph = Graph::new(&request.components)?;
     check_tree(&request)?;
-    let root = RootFs::Host;
     for directory in [&request.directories.components, &request.directories.logs] {
         fs::create_dir_all(directory).map_err(BuildError::file("create", directory))?;
     }
     let ccache = &request.directories.ccache;
     fs::create_dir_all(ccache).map_err(BuildError::file("create", ccache))?;
     let run = RunDirectory::create(host.as_ref(), &request.directories.work).await?;
-    let slots = run.path().join("slots");
+    let report = build_in(run.path(), Arc::clone(&host), request, events, graph, cancel).await;
+    // What cannot be removed now, the next run removes.
+    drop(host.remove_directory(run.path()).await);
+    report
+}
+
+/// Builds in a run's own directory.
+async fn build_in(
+    run: &Utf8Path,
+    host: Arc<dyn Host>,
+    request: BuildRequest,
+    events: Events,
+    graph: Graph,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
+    let root = RootFs::Host;
+    let ccache = &request.directories.ccache;
+    let slots = run.join("slots");
     let writable = [slots.clone(), ccache.join("objects"), ccache.join("probes")];
     for directory in &writable {
         host.create_work_directory(directory).await.map_err(BuildError::Host)?;
     }
     let shared = Arc::new(Shared {
-        tools: Tools::write(&request, root.path(), run.path())?,
+        tools: Tools::write(&request, root.path(), run)?,
         slots: JobServer::create(&slots, request.options.jobs.get())
             .map_err(BuildError::file("create", &slots))?,
         provided: Provided::look(host.as_ref(), &root).await.map_err(BuildError::Host)?,
         cache: ComponentCache::new(&request.directories.components),
-        run: run.path().to_owned(),
-        host: Arc::clone(&host),
+        run: run.to_owned(),
+        host,
         root,
         request,
         events,
     });
-    let report = Scheduler::new(shared, graph, cancel).run().await;
-    // What cannot be removed now, the next run removes.
-    drop(host.remove_directory(run.path()).await);
-    Ok(report)
+    shared.cache.sweep();
+    Ok(Scheduler::new(shared, graph, cancel).run().await)
 }
 
 /// A directory that is no kernel's, or another kernel's, would make every component fail in its own words.

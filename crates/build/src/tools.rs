@@ -46,6 +46,8 @@ impl Tools {
             debuginfo_kept: devel.join("vmlinux").exists(),
         };
         fs::create_dir(&tools.directory).map_err(BuildError::file("create", &tools.directory))?;
+        // After the fact, so that our umask does not count: the builds run as another user.
+        mode(&tools.directory, 0o755)?;
         let autoconf = devel.join("include/generated/autoconf.h");
         let text = fs::read_to_string(&autoconf).map_err(|error| BuildError::KernelTree {
             path: devel.clone(),
@@ -108,12 +110,16 @@ impl Tools {
         environment
     }
 
-    fn file(&self, name: &str, content: &str, mode: u32) -> Result<(), BuildError> {
+    fn file(&self, name: &str, content: &str, bits: u32) -> Result<(), BuildError> {
         let path = self.directory.join(name);
         fs::write(&path, content).map_err(BuildError::file("write", &path))?;
-        fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
-            .map_err(BuildError::file("change the mode of", &path))
+        mode(&path, bits)
     }
+}
+
+fn mode(path: &Utf8Path, bits: u32) -> Result<(), BuildError> {
+    fs::set_permissions(path, std::fs::Permissions::from_mode(bits))
+        .map_err(BuildError::file("change the mode of", path))
 }
 
 /// As kbuild names it from within the kernel's tree, and as configure scripts name it from elsewhere.

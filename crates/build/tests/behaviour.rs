@@ -106,6 +106,25 @@ async fn patches_requirements_and_macros_come_from_the_configuration() {
     assert!(error.contains("odd.patch is not what was planned"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_would_not_be_applied_is_an_error() {
+    let Some(bench) = Bench::new().await else { return };
+    let srpm = source_rpm(&bench, "tools", "", "");
+    // Under the name of one of the run's own directories, too.
+    assert!(bench.build(&[&bench.component_with(&srpm, &[], Recipe::default())]).await.is_success());
+
+    let spec = bench.path("srpm/SPECS/tools.spec");
+    let text = std::fs::read_to_string(&spec).unwrap().replace("%build\n", "# in one go\n");
+    std::fs::write(&spec, text).unwrap();
+    common::pack(&bench, &spec);
+    let patch = bench.path("any.patch");
+    std::fs::write(&patch, "").unwrap();
+    let patches = vec![Patch { sha256: Sha256Digest::of(b""), path: patch }];
+    let component = bench.component_with(&srpm, &[], Recipe { patches, ..Recipe::default() });
+    let error = failure(&bench.build(&[&component]).await, "tools");
+    assert!(error.contains("has no %build section"), "{error}");
+}
+
 const FOREVER: &str = "echo READY; sleep 3600";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,12 +36,12 @@ impl Bench {
     fn job(&self, script: &str) -> Job {
         Job {
             sandbox: SandboxSpec {
-                binds: vec![Bind::writable(self.path("work"), "/work")],
+                binds: vec![Bind::writable(self.path("work"), "/job")],
                 ..SandboxSpec::default()
             },
             program: "/bin/bash".to_owned(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
-            directory: "/work".into(),
+            directory: "/job".into(),
             log: None,
             append: false,
             deadline: Some(Duration::from_secs(60)),
@@ -106,7 +106,7 @@ async fn a_job_is_nobody_and_can_write_nowhere_but_in_its_work_directory() {
          for f in /new /usr/new /usr/src/new /etc/new /lib/new /etc/passwd /in/secret /dev/new /var/new; do
              if echo after 2>/dev/null >$f; then echo WROTE $f; fi
          done
-         echo mine >/work/mine && echo mine >/tmp/mine && echo done",
+         echo mine >/job/mine && echo mine >/tmp/mine && echo done",
     );
     job.sandbox.binds.push(Bind::read_only(&secret, "/in/secret"));
     let (finished, lines) = bench.run(&job).await;
@@ -123,7 +123,7 @@ async fn a_job_is_nobody_and_can_write_nowhere_but_in_its_work_directory() {
 async fn nothing_of_the_host_shows() {
     let bench = Bench::new().await;
     let top = bench.output("ls -A / | tr '\\n' ' '").await;
-    for name in ["root", "home", "work_", "sys", "run", "srv", "boot", "opt"] {
+    for name in ["root", "home", "mnt", "sys", "run", "srv", "boot", "opt"] {
         assert!(!top.split(' ').any(|entry| entry == name), "{top}");
     }
     assert_eq!(bench.output("cat /proc/sys/kernel/hostname").await, "builder");
@@ -311,7 +311,7 @@ async fn output_is_streamed_and_logged_as_it_comes() {
 #[tokio::test]
 async fn a_file_cannot_grow_beyond_its_limit() {
     let bench = Bench::new().await;
-    let mut job = bench.job("dd if=/dev/zero of=/work/big bs=1M count=8 2>/dev/null; stat -c %s /work/big");
+    let mut job = bench.job("dd if=/dev/zero of=/job/big bs=1M count=8 2>/dev/null; stat -c %s /job/big");
     job.sandbox.limits = Limits { file_size: 1 << 20 };
     assert_eq!(bench.run(&job).await.1.last().unwrap(), "1048576");
 }
@@ -333,11 +333,41 @@ async fn what_the_sandbox_refuses_is_said() {
 }
 
 #[tokio::test]
+async fn a_file_is_fetched_and_what_only_looks_like_one_is_not() {
+    let bench = Bench::new().await;
+    let (secret, target) = (bench.path("secret"), bench.path("fetched"));
+    std::fs::write(&secret, "secret").unwrap();
+    bench.host.put(&secret, &bench.path("work/given")).await.unwrap();
+    let script = format!("cat /job/given >/job/made; ln -s {secret} /job/link; mkfifo /job/pipe");
+    assert_eq!(bench.output(&script).await, "");
+    bench.host.get(&bench.path("work/made"), &target).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "secret");
+    for name in ["link", "pipe", "nothing"] {
+        let made = bench.path("work").join(name);
+        let fetching = bench.host.get(&made, &target);
+        let error = tokio::time::timeout(Duration::from_secs(5), fetching).await.unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("cannot read "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn our_umask_does_not_shut_a_job_out() {
+    let bench = Bench::new().await;
+    let shut = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(bench.path("work"), shut).unwrap();
+    for file in ["passwd", "hosts"] {
+        let shut = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(bench.path("state/etc").join(file), shut).unwrap();
+    }
+    bench.host.create_work_directory(&bench.path("work")).await.unwrap();
+    LocalSandbox::new(SandboxOptions::new(bench.path("state"))).await.unwrap();
+    assert_eq!(bench.output("pwd; id -un; grep -c localhost /etc/hosts").await, "/job\nbuild\n2");
+}
+
+#[tokio::test]
 async fn directories_that_a_job_locked_are_removed_all_the_same() {
     let bench = Bench::new().await;
-    bench
-        .output("mkdir -p /work/a/b && touch /work/a/b/c && ln -s / /work/a/root && chmod 0 /work/a/b")
-        .await;
+    bench.output("mkdir -p /job/a/b && touch /job/a/b/c && ln -s / /job/a/root && chmod 0 /job/a/b").await;
     bench.host.remove_directory(&bench.path("work")).await.unwrap();
     assert!(!bench.path("work").exists());
     bench.host.remove_directory(&bench.path("work")).await.unwrap();

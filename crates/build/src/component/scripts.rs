@@ -24,7 +24,11 @@ if [ -d /drivetrain/patches ]; then
 			done = 1
 		}
 		{ print }
-	' "$spec" >out/spec
+		END { exit !done }
+	' "$spec" >out/spec || {
+		echo "error: the spec file has no %build section that patches could be applied before" >&2
+		exit 1
+	}
 	mv out/spec "$spec"
 fi
 rpm -qp --dbpath "$DRIVETRAIN_TOP/rpmdb" --nosignature --qf '%{BUILDTIME}\n' /drivetrain/source.rpm >out/epoch

@@ -57,7 +57,7 @@ impl Bench {
     async fn run(&self, script: &str) -> String {
         let mut sandbox = SandboxSpec {
             binds: vec![
-                Bind::writable(self.path("work"), "/work"),
+                Bind::writable(self.path("work"), "/job"),
                 Bind::writable(self.path("probes"), inside::PROBES),
                 Bind::writable(self.path("slots"), inside::SLOTS),
                 Bind::writable(self.path("ccache"), inside::CCACHE),
@@ -79,7 +79,7 @@ impl Bench {
             sandbox,
             program: "/bin/sh".to_owned(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
-            directory: "/work".into(),
+            directory: "/job".into(),
             log: None,
             append: false,
             deadline: Some(Duration::from_secs(60)),
@@ -145,12 +145,12 @@ async fn a_comment_in_a_generated_header_costs_no_compilation() {
     }
     let compile = format!(
         "printf '/* Written for %s. */\n\n#define HAVE_X %s\n' $COMMENT $VALUE >config.h; echo 'int x = HAVE_X;' >a.c
-         gcc -Wp,-MMD,a.d -I/usr/src/kernels/{RELEASE}/include -include /work/config.h -c -o a.o a.c
+         gcc -Wp,-MMD,a.d -I/usr/src/kernels/{RELEASE}/include -include /job/config.h -c -o a.o a.c
          ccache --print-stats | grep -E '^(direct_cache_hit|cache_miss).' | cut -f2 | tr '\\n' ' '"
     );
     let run = |comment: &str, value: &str| {
         let script = format!(
-            "COMMENT={comment}; VALUE={value}; DRIVETRAIN_TOP=/work; export DRIVETRAIN_TOP\n{compile}"
+            "COMMENT={comment}; VALUE={value}; DRIVETRAIN_TOP=/job; export DRIVETRAIN_TOP\n{compile}"
         );
         async { bench.run(&{ script }).await.trim().to_owned() }
     };
@@ -167,25 +167,23 @@ async fn code_that_names_the_kernel_is_not_shared() {
     if !bench.tools.ccache {
         return;
     }
-    let compile = format!(
-        "export DRIVETRAIN_TOP=/work; mkdir -p tmp BUILD; cd BUILD; make -v >/dev/null
+    let compile = "export DRIVETRAIN_TOP=/job; mkdir -p tmp BUILD; cd BUILD; make -v >/dev/null
          cd /usr/src/kernels/current
-         gcc -Wp,-MMD,/work/a.d -I./include -include ./include/generated/autoconf.h -c -o /work/a.o /work/BUILD/a.c
-         strings /work/a.o | grep -E '^(salt-one|salt-two|none)$'
-         ccache --print-stats | grep -E '^(direct_cache_hit|cache_miss).' | cut -f2 | tr '\\n' ' '"
-    );
+         gcc -Wp,-MMD,/job/a.d -I./include -include ./include/generated/autoconf.h -c -o /job/a.o /job/BUILD/a.c
+         strings /job/a.o | grep -E '^(salt-one|salt-two|none)$'
+         ccache --print-stats | grep -E '^(direct_cache_hit|cache_miss).' | cut -f2 | tr '\\n' ' '";
     bench.run("mkdir -p BUILD; echo 'const char x[] = \"none\";' >BUILD/a.c").await;
-    assert_eq!(bench.run(&compile).await.trim(), "none\n1 0");
+    assert_eq!(bench.run(compile).await.trim(), "none\n1 0");
     for (salt, hits) in [("salt-two", "none\n1 1"), ("salt-one", "none\n1 2")] {
         write_autoconf(&bench.request.kernel.devel, salt, "");
-        assert_eq!(bench.run(&compile).await.trim(), hits);
+        assert_eq!(bench.run(compile).await.trim(), hits);
     }
     bench.run("rm -r tmp; echo 'const char x[] = CONFIG_BUILD_SALT;' >BUILD/a.c").await;
     for (salt, found) in
         [("salt-one", "salt-one\n2 2"), ("salt-two", "salt-two\n3 2"), ("salt-one", "salt-one\n3 3")]
     {
         write_autoconf(&bench.request.kernel.devel, salt, "");
-        assert_eq!(bench.run(&compile).await.trim(), found);
+        assert_eq!(bench.run(compile).await.trim(), found);
     }
 }
 

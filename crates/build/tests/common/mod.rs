@@ -218,13 +218,19 @@ pub fn source_rpm(bench: &Bench, name: &str, more: &str, build: &str) -> Utf8Pat
     );
     let path = top.join(format!("SPECS/{name}.spec"));
     std::fs::write(&path, spec).unwrap();
+    pack(bench, &path);
+    top.join(format!("SRPMS/{name}-1.0-1.src.rpm"))
+}
+
+/// Makes the source RPM of a spec file.
+pub fn pack(bench: &Bench, spec: &Utf8Path) {
+    let top = bench.path("srpm");
     let made = Command::new("rpmbuild")
         .args(["-bs", "--define", &format!("_topdir {top}"), "--define", "K_SRC x", "--define", "KVERSION x"])
-        .arg(&path)
+        .arg(spec)
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    top.join(format!("SRPMS/{name}-1.0-1.src.rpm"))
 }
 
 /// The files of a finished component's RPMs, unpacked.

@@ -1,10 +1,13 @@
 //! The sandbox's `/etc`: made up, but for what compilers need of the host's.
 
+use std::os::unix::fs::PermissionsExt;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::BUILD_ID;
 use crate::HostError;
+use crate::fs::replace;
 
 /// What is taken from the operating system, where it is there: the loader's cache, Debian's links from `cc`
 /// to the compiler, and what tells one distribution from another. Nothing here is about the site or its users.
@@ -36,11 +39,17 @@ pub(super) fn write(directory: &Utf8Path) -> Result<Vec<(&'static str, Utf8PathB
     let mut written = Vec::new();
     for (name, content) in files {
         let path = directory.join(name);
-        // Left alone when it is right: another drivetrain may have it bound at this moment.
-        if fs::read(&path).ok().as_deref() != Some(content.as_bytes()) {
-            fs::write(&path, content).map_err(HostError::file("write", &path))?;
+        // Replaced and not overwritten: another drivetrain may have it bound at this moment.
+        if !is_right(&path, content) {
+            replace(&path, content.as_bytes())?;
         }
         written.push((name, path));
     }
     Ok(written)
+}
+
+/// Whether the file says this, to everyone.
+fn is_right(path: &Utf8Path, content: &str) -> bool {
+    fs::read(path).ok().as_deref() == Some(content.as_bytes())
+        && fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o444 == 0o444)
 }

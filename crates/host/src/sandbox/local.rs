@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::spec::SandboxSpec;
 use super::{BUILD_ID, arguments, etc, probe, tools};
 use crate::HostError;
-use crate::fs::{give, remove_tree};
+use crate::fs::{give, open_regular, remove_tree, set_mode};
 use crate::job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
 use crate::lines::LineSplitter;
 use crate::log::Log;
@@ -139,7 +139,7 @@ impl LocalSandbox {
                 ending
             }
         };
-        if let (Ending::Exited(1), Some(message)) = (ending, refusal.message) {
+        if let (Ending::Exited(1), Some(message)) = (ending, refusal.message()) {
             return Err(HostError::Sandbox { message });
         }
         Ok(Finished { ending, elapsed: started.elapsed() })
@@ -181,27 +181,27 @@ async fn sleep(time: Option<Duration>) {
     }
 }
 
-/// Bubblewrap's own complaint, where it is all that was ever said.
+/// Bubblewrap's own complaint, where one line of it is all that was ever said.
+///
+/// It writes the line in pieces, which on a busy machine arrive one by one.
 #[derive(Default)]
 struct Refusal {
-    message: Option<String>,
-    seen_other: bool,
+    said: Vec<u8>,
 }
 
 impl Refusal {
+    /// More than the longest path in a message.
+    const LONGEST: usize = 8 * 1024;
+
     fn look_at(&mut self, bytes: &[u8]) {
-        if self.seen_other {
-            return;
-        }
-        match bytes.strip_prefix(b"bwrap: ") {
-            Some(message) if self.message.is_none() => {
-                self.message = Some(String::from_utf8_lossy(message).trim_end().to_owned());
-            }
-            _ => {
-                self.seen_other = true;
-                self.message = None;
-            }
-        }
+        let room = Self::LONGEST.saturating_sub(self.said.len());
+        self.said.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn message(&self) -> Option<String> {
+        let message = self.said.strip_prefix(b"bwrap: ")?.strip_suffix(b"\n")?;
+        let one_line = !message.contains(&b'\n');
+        one_line.then(|| String::from_utf8_lossy(message).trim_end().to_owned())
     }
 }
 
@@ -232,7 +232,20 @@ async fn pump_rest(
     log: &mut Option<Log>,
     sink: &mut dyn LineSink,
 ) -> Result<(), HostError> {
-    pump(output, log, sink, &mut Refusal { message: None, seen_other: true }).await
+    pump(output, log, sink, &mut Refusal::default()).await
+}
+
+/// Copies a file that a job may have made, or may have put something else in the place of.
+async fn copy(source: &Utf8Path, target: &Utf8Path) -> Result<(), HostError> {
+    let (source, target) = (source.to_owned(), target.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let mut reader = open_regular(&source).map_err(HostError::file("read", &source))?;
+        let mut writer = fs::File::create(&target).map_err(HostError::file("write", &target))?;
+        std::io::copy(&mut reader, &mut writer).map_err(HostError::file("write", &target))?;
+        Ok(())
+    })
+    .await
+    .map_err(|error| HostError::process("the copying")(std::io::Error::other(error)))?
 }
 
 impl Host for LocalSandbox {
@@ -267,16 +280,32 @@ impl Host for LocalSandbox {
 
     fn put<'a>(&'a self, local: &'a Utf8Path, remote: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(async move {
-            tokio::fs::copy(local, remote).await.map_err(HostError::file("write", remote))?;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            fs::set_permissions(remote, mode).map_err(HostError::file("change the mode of", remote))
+            copy(local, remote).await?;
+            set_mode(remote, 0o644)
         })
     }
 
     fn get<'a>(&'a self, remote: &'a Utf8Path, local: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(async move {
-            tokio::fs::copy(remote, local).await.map_err(HostError::file("write", local))?;
-            Ok(())
-        })
+        Box::pin(copy(remote, local))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(chunks: &[&[u8]]) -> Option<String> {
+        let mut refusal = Refusal::default();
+        chunks.iter().for_each(|chunk| refusal.look_at(chunk));
+        refusal.message()
+    }
+
+    #[test]
+    fn a_refusal_is_known_however_its_bytes_arrive() {
+        assert_eq!(message(&[b"bwrap: ", b"no", b": why\n"]).as_deref(), Some("no: why"));
+        assert_eq!(message(&[b"bwrap: no\n"]).as_deref(), Some("no"));
+        assert_eq!(message(&[b"bwrap: no\n", b"and more\n"]), None);
+        assert_eq!(message(&[b"first\n", b"bwrap: no\n"]), None);
+        assert_eq!(message(&[]), None);
     }
 }
