@@ -120,6 +120,16 @@ pub enum ProveError {
         /// Whose it should be.
         asked: KernelRelease,
     },
+    /// Kernels, but not the one that was asked for.
+    #[error("{path}: has no kernel {asked}, but {}", listed(releases))]
+    Absent {
+        /// The directory or RPM.
+        path: Utf8PathBuf,
+        /// The kernel asked for.
+        asked: KernelRelease,
+        /// The kernels there are.
+        releases: Vec<String>,
+    },
     /// Several kernels, and nothing says which one is meant.
     #[error("{path}: has several kernels: {}. Name one with --release", listed(releases))]
     Several {

@@ -1,10 +1,11 @@
 //! A kernel's exported symbols, from wherever they are.
 //!
-//! Where they are on Enterprise Linux: `kernel-devel` installs `/usr/src/kernels/RELEASE/Module.symvers`,
-//! `kernel-core` (in some releases `kernel-modules-core`) `/lib/modules/RELEASE/symvers.gz`, or `.xz` of late.
-//! Source: `kernel.spec` of CentOS Stream 8 to 10. The directory is what the kernel and its tools go by, so its
-//! name is believed before what the RPM says that it provides.
+//! Where they are on Enterprise Linux: `kernel-devel` installs `/usr/src/kernels/RELEASE/Module.symvers`, and
+//! `kernel-core` has `/lib/modules/RELEASE/symvers.gz`, of late `.xz` or `.zst`. Source: `kernel.spec` of Fedora
+//! and CentOS Stream, at "GENERATING kernel ABI metadata". The directory is what the kernel and its tools go by,
+//! so its name is the release, and not what the RPM says that it provides.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -146,23 +147,42 @@ fn table_below(directory: &Utf8Path, asked: Option<&KernelRelease>) -> Result<Ut
     if let Some(table) = table_in(directory) {
         return Ok(table);
     }
+    let mut tables = Tables::new();
     for root in ROOTS.map(|root| directory.join(root)).iter().filter(|root| root.is_dir()) {
-        let kernels = entries(root)?.into_iter().map(|(path, _)| path);
-        let mut tables: Vec<Utf8PathBuf> = kernels.filter_map(|kernel| table_in(&kernel)).collect();
-        let release = |table: &Utf8Path| table.parent().and_then(Utf8Path::file_name).map(str::to_owned);
-        if let Some(asked) = asked {
-            tables.retain(|table| release(table).as_deref() == Some(asked.as_str()));
-        }
-        match tables.len() {
-            0 => {}
-            1 => return Ok(tables.remove(0)),
-            _ => {
-                let releases = tables.iter().filter_map(|table| release(table)).collect();
-                return Err(ProveError::Several { path: root.clone(), releases });
+        for (kernel, _) in entries(root)? {
+            if let (Some(release), Some(table)) = (release_of(&kernel), table_in(&kernel)) {
+                tables.entry(release).or_insert(table);
             }
         }
     }
-    Err(ProveError::NoSymvers(directory.to_owned()))
+    pick(tables, directory, asked)
+}
+
+/// Tables by the release in their path. A kernel may have its table in two places.
+type Tables = BTreeMap<KernelRelease, Utf8PathBuf>;
+
+/// The table that is asked for, or the only one.
+fn pick(
+    mut tables: Tables,
+    path: &Utf8Path,
+    asked: Option<&KernelRelease>,
+) -> Result<Utf8PathBuf, ProveError> {
+    let path = path.to_owned();
+    if tables.is_empty() {
+        return Err(ProveError::NoSymvers(path));
+    }
+    if let Some(asked) = asked {
+        let found = tables.remove(asked);
+        let releases = tables.into_keys().map(String::from).collect();
+        return found.ok_or_else(|| ProveError::Absent { path, asked: asked.clone(), releases });
+    }
+    match tables.pop_first() {
+        Some((_, table)) if tables.is_empty() => Ok(table),
+        first => {
+            let releases = first.into_iter().chain(tables).map(|(release, _)| release.into()).collect();
+            Err(ProveError::Several { path, releases })
+        }
+    }
 }
 
 fn table_in(directory: &Utf8Path) -> Option<Utf8PathBuf> {
@@ -280,25 +300,13 @@ fn table_of(
     path: &Utf8Path,
     asked: Option<&KernelRelease>,
 ) -> Result<Utf8PathBuf, ProveError> {
-    let mut tables: Vec<(KernelRelease, &Utf8Path)> = Vec::new();
+    let mut tables = Tables::new();
     for file in package.files.iter().filter(|file| has_content(file)) {
         let file = Utf8Path::new(&file.path);
         let is_table = file.file_name().is_some_and(|name| TABLES.contains(&name));
         if let Some(release) = file.parent().filter(|_| is_table).and_then(release_of) {
-            tables.push((release, file));
+            tables.entry(release).or_insert_with(|| file.to_owned());
         }
     }
-    if tables.len() > 1
-        && let Some(asked) = asked
-    {
-        tables.retain(|(release, _)| release == asked);
-    }
-    match tables.as_slice() {
-        [] => Err(ProveError::NoSymvers(path.to_owned())),
-        [(_, table)] => Ok((*table).to_owned()),
-        several => {
-            let releases = several.iter().map(|(release, _)| release.to_string()).collect();
-            Err(ProveError::Several { path: path.to_owned(), releases })
-        }
-    }
+    pick(tables, path, asked)
 }

@@ -169,6 +169,8 @@ fn unpack(module: ModuleFile, budget: &Budget) -> Result<ModuleFile, ProveError>
         return Ok(module);
     }
     let file = module.to_string();
+    // Given back before it is gone: the limit is on modules as they are loaded.
+    budget.give(module.bytes.len() as u64);
     let room = budget.room();
     let bytes = match decompress(&module.bytes, usize::try_from(room).unwrap_or(usize::MAX)) {
         Ok(bytes) => bytes.into_owned(),
@@ -180,7 +182,6 @@ fn unpack(module: ModuleFile, budget: &Budget) -> Result<ModuleFile, ProveError>
         return Err(ProveError::Unknown { path: module.path.into(), problem });
     }
     budget.take(bytes.len() as u64, &file)?;
-    budget.give(module.bytes.len() as u64);
     Ok(ModuleFile { bytes, ..module })
 }
 

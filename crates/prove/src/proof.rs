@@ -51,7 +51,7 @@ impl fmt::Display for Proof {
         write!(f, "{}", self.verdict)?;
         if f.alternate() {
             for (_, module) in self.iter().filter(|(_, module)| module.loads) {
-                write!(f, "\n  {}: loads, {} symbols found", module.name, module.symbols)?;
+                write!(f, "\n  {}: loads, symbols found: {}", module.name, module.symbols)?;
             }
         }
         Ok(())
