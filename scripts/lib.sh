@@ -1,0 +1,59 @@
+# What the scripts beside this one share. Sourced, not run.
+
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Where rustup puts cargo: a shell that was open before the installation does not know. First, before an older one
+# of the distribution's.
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+# The lab's directory, which tests look up under this name. Absolute: every crate's tests run in a directory of
+# their own.
+DRIVETRAIN_LAB=$(realpath -m -- "${DRIVETRAIN_LAB:-.lab}")
+export DRIVETRAIN_LAB
+
+say() {
+	printf '==> %s\n' "$*"
+}
+
+fail() {
+	printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+	exit 1
+}
+
+# stage NAME COMMAND...: runs a command under a name, and says how long it took. A failure ends the script. (Not
+# tested with `if`, in which functions would go on after a command of theirs that fails.)
+stage() {
+	local name=$1 started=$EPOCHREALTIME
+	shift
+	current=$name
+	say "$name"
+	"$@"
+	current=
+	say "$name: $(elapsed "$started")"
+}
+
+current=
+finish() {
+	local status=$?
+	tidy
+	[ "$status" = 0 ] || [ -z "$current" ] || printf '%s: failed: %s\n' "$(basename "$0")" "$current" >&2
+	exit "$status"
+}
+trap finish EXIT
+
+# What a script wants done at its end, however that comes.
+tidy() {
+	:
+}
+
+# Seconds since an earlier EPOCHREALTIME, with one decimal.
+elapsed() {
+	local us=$((${EPOCHREALTIME//[^0-9]/} - ${1//[^0-9]/}))
+	printf '%d.%d s' $((us / 1000000)) $((us / 100000 % 10))
+}
+
+lab_up() {
+	cargo run --quiet -p drivetrain-lab -- up --dir "$DRIVETRAIN_LAB"
+}
