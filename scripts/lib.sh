@@ -54,6 +54,7 @@ elapsed() {
 	printf '%d.%d s' $((us / 1000000)) $((us / 100000 % 10))
 }
 
+# lab_up [--release]: makes the lab, or what of it is stale. With the profile that the caller compiles anyway.
 lab_up() {
-	cargo run --quiet -p drivetrain-lab -- up --dir "$DRIVETRAIN_LAB"
+	cargo run --quiet "$@" -p drivetrain-lab -- up --dir "$DRIVETRAIN_LAB"
 }

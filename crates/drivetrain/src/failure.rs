@@ -64,6 +64,20 @@ impl Failure {
         }
     }
 
+    /// Whether a full disk, or a used-up quota, is at the bottom of an error.
+    pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let mut current = Some(error);
+        while let Some(error) = current {
+            let io = error.downcast_ref::<std::io::Error>();
+            if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded)) {
+                return true;
+            }
+            current = error.source();
+        }
+        false
+    }
+
     /// Adds what to do next.
     pub fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());

@@ -19,6 +19,9 @@ use failure::{Failure, Result};
 
 fn main() -> std::process::ExitCode {
     // Clap ends with 2 on a wrong command line, as ExitCode::Usage says.
+    // Builds run as another user, and web servers as a third: what is meant for them must be readable. What is
+    // not stands below the state directory, which is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let cli = Cli::parse();
     let json = cli.global.json;
     let code = match run(cli) {

@@ -51,7 +51,8 @@ impl StateDirectory {
             let owner = entry.file_name().split('-').next().and_then(|pid| pid.parse::<u32>().ok());
             let alive = owner.is_some_and(|pid| Utf8Path::new("/proc").join(pid.to_string()).exists());
             if !alive {
-                fs::remove_dir_all(entry.path())?;
+                // Another process may be sweeping as well; and what stays, the next one sweeps.
+                drop(fs::remove_dir_all(entry.path()));
             }
         }
         Ok(())

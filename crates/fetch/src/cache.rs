@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::download::blocking;
 use crate::http::{Answer, body_problem};
 use crate::retry::Patience;
-use crate::{Downloader, FetchError, Fetched, OnProgress, Problem, Source, StoreError, disk};
+use crate::{Downloader, FetchError, Fetched, OnProgress, Problem, Progress, Source, StoreError, disk};
 
 /// How much the first line of an entry may take.
 const LONGEST_HEADER: u64 = 64 * 1024;
@@ -69,10 +69,20 @@ impl MetadataCache {
 
     /// Reads what is at a URL now; at most `max_bytes`. Local files are read directly.
     pub async fn get(&self, source: &Source, max_bytes: u64) -> Result<Cached, FetchError> {
+        self.get_telling(source, max_bytes, &|_| ()).await
+    }
+
+    /// [`MetadataCache::get`], which tells of tries that failed ([`Progress::Retrying`]) and of nothing else.
+    pub async fn get_telling(
+        &self,
+        source: &Source,
+        max_bytes: u64,
+        progress: OnProgress<'_>,
+    ) -> Result<Cached, FetchError> {
         let mut tries = 1;
         let result = match source.local_path() {
             Some(path) => blocking(move || read_local(&path, max_bytes)).await.and_then(|result| result),
-            None => self.get_remote(source, max_bytes, &mut tries).await,
+            None => self.get_remote(source, max_bytes, &mut tries, progress).await,
         };
         result.map_err(|problem| FetchError { url: source.shown(), tries, problem: Box::new(problem) })
     }
@@ -90,7 +100,13 @@ impl MetadataCache {
         self.downloader.download_limited(source, checksum, size, max_bytes, progress).await
     }
 
-    async fn get_remote(&self, source: &Source, max_bytes: u64, tries: &mut u32) -> Result<Cached, Problem> {
+    async fn get_remote(
+        &self,
+        source: &Source,
+        max_bytes: u64,
+        tries: &mut u32,
+        progress: OnProgress<'_>,
+    ) -> Result<Cached, Problem> {
         let path = self.entry_path(source);
         let entry = {
             let path = path.clone();
@@ -109,7 +125,9 @@ impl MetadataCache {
             };
             let wait = patience.wait_after(&problem, 0);
             *tries = patience.tries;
-            tokio::time::sleep(wait.ok_or(problem)?).await;
+            let Some(wait) = wait else { return Err(problem) };
+            progress(Progress::Retrying { problem: &problem, wait });
+            tokio::time::sleep(wait).await;
         };
         let root = self.root.clone();
         blocking(move || {

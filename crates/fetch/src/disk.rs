@@ -28,7 +28,7 @@ impl fmt::Display for DiskFull {
         }
         write!(
             f,
-            "{} available; make room there, or set the work directory elsewhere",
+            "{} available; make room there, or keep the files on another file system (--state)",
             readable(self.available)
         )
     }
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(
             full.to_string(),
             "there is no room on the file system mounted at /var: 3.0 GiB more needed, 700 bytes available; \
-             make room there, or set the work directory elsewhere"
+             make room there, or keep the files on another file system (--state)"
         );
     }
 

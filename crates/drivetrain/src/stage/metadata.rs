@@ -37,7 +37,11 @@ pub async fn read(
     let repomd_source = place.join("repodata/repomd.xml")?;
     let bytes = context
         .cache
-        .get(&repomd_source, limits.max_repomd_bytes)
+        .get_telling(
+            &repomd_source,
+            limits.max_repomd_bytes,
+            &transfer::tell(&context.reporter, &repomd_source, &format!("{id} repomd.xml")),
+        )
         .await
         .map_err(|error| {
             Failure::of(ExitCode::Input, &error)

@@ -303,8 +303,9 @@ pub fn conclusion(run: &RunId, events: &[Stamped], ms: u64) -> String {
         Some((location, version, false)) => {
             let _ = writeln!(
                 text,
-                "Served: version {version} at {location}\nin {}. On a node: `dnf config-manager --add-repo` the .repo \
-                 file there, then `dnf install` the kmod packages. Evidence: `drivetrain show {run}`.",
+                "Served: version {version} at {location}, after {}.\n\
+                 On a node:  dnf config-manager --add-repo {location}drivetrain.repo && dnf install 'kmod-*'\n\
+                 Evidence:   drivetrain show {run}",
                 duration(ms)
             );
         }

@@ -37,9 +37,9 @@ impl Terminal {
     fn transfer(&mut self, file: &str, size: Option<u64>, resumed_at: u64) {
         let bar = match size {
             Some(size) => ProgressBar::new(size).with_style(style(
-                "  {msg:40!} {bytes:>11} of {total_bytes:11} {bar:20} {bytes_per_sec:>12}, {eta} left",
+                "  {msg:40!} {decimal_bytes:>11} of {decimal_total_bytes:11} {bar:20} {decimal_bytes_per_sec:>12}, {eta} left",
             )),
-            None => ProgressBar::no_length().with_style(style("  {msg:40!} {bytes:>11} {bytes_per_sec:>12}")),
+            None => ProgressBar::no_length().with_style(style("  {msg:40!} {decimal_bytes:>11} {decimal_bytes_per_sec:>12}")),
         };
         let bar = self.bars.add(bar.with_message(file.to_owned()));
         bar.set_position(resumed_at);
