@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use camino::Utf8Path;
+use drivetrain_fetch::DiskFull;
 use drivetrain_model::{ExitCode, KernelChoice, Problem};
 use drivetrain_plan::Refusal;
 use serde::Serialize;
@@ -27,6 +29,9 @@ pub struct Failure {
     /// The kernels that were considered, where there is no plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub considered: Vec<KernelChoice>,
+    /// That a disk, or a quota, is used up.
+    #[serde(skip)]
+    disk_full: Option<std::io::ErrorKind>,
 }
 
 fn code_number<S: serde::Serializer>(code: &ExitCode, serializer: S) -> Result<S::Ok, S::Error> {
@@ -36,12 +41,20 @@ fn code_number<S: serde::Serializer>(code: &ExitCode, serializer: S) -> Result<S
 impl Failure {
     /// From words.
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), causes: Vec::new(), next: None, considered: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            causes: Vec::new(),
+            next: None,
+            considered: Vec::new(),
+            disk_full: None,
+        }
     }
 
     /// From an error with its sources. A source that the text above it quotes already is not said twice.
     pub fn of(code: ExitCode, error: &(dyn Error + 'static)) -> Self {
         let mut failure = Self::new(code, error.to_string());
+        failure.note_room(error);
         failure.add_causes(error.source());
         failure
     }
@@ -53,8 +66,18 @@ impl Failure {
         failure
     }
 
+    fn note_room(&mut self, error: &(dyn Error + 'static)) {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && matches!(io.kind(), QuotaExceeded | StorageFull)
+        {
+            self.disk_full = Some(io.kind());
+        }
+    }
+
     fn add_causes(&mut self, mut source: Option<&(dyn Error + 'static)>) {
         while let Some(error) = source {
+            self.note_room(error);
             let text = error.to_string();
             let last = self.causes.last().unwrap_or(&self.message);
             if !last.contains(&text) {
@@ -64,18 +87,16 @@ impl Failure {
         }
     }
 
-    /// Whether a full disk, or a used-up quota, is at the bottom of an error.
-    pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        let mut current = Some(error);
-        while let Some(error) = current {
-            let io = error.downcast_ref::<std::io::Error>();
-            if io.is_some_and(|io| matches!(io.kind(), StorageFull | QuotaExceeded)) {
-                return true;
-            }
-            current = error.source();
+    /// Where a full disk is at the bottom of it: says which, and what to do, instead of where it was noticed.
+    /// `written` is where the command writes. Errors that say so themselves stay as they are.
+    pub fn about_room(mut self, written: &Utf8Path) -> Self {
+        let told = |text: &str| text.contains("there is no room") || text.contains(" is full");
+        let Some(full) = self.disk_full.take() else { return self };
+        if !told(&self.one_line()) {
+            let noticed = std::mem::replace(&mut self.message, DiskFull::at(written, &full).to_string());
+            self.causes.insert(0, noticed);
         }
-        false
+        self
     }
 
     /// Adds what to do next.

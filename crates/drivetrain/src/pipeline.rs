@@ -102,6 +102,7 @@ pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
     reporter.emit(Event::RunStarted { run: id.clone(), version, command });
     let run = Run { id, directory, context, config, goal, global: global.clone() };
     let result = until_signal(&cancel, run.stages()).await;
+    let result = result.map_err(|failure| failure.about_room(run.context.state.path()));
     let (exit, error) = match &result {
         Ok(()) => (ExitCode::Success, None),
         Err(failure) => (failure.code, Some(failure.one_line())),

@@ -19,6 +19,19 @@ pub struct DiskFull {
     pub quota: bool,
 }
 
+impl DiskFull {
+    /// The file system of a path that has just refused a write with an error of this kind.
+    #[must_use]
+    pub fn at(path: &Utf8Path, kind: &io::ErrorKind) -> Self {
+        Self {
+            filesystem: mount_point(path),
+            needed: None,
+            available: available(path).unwrap_or(0),
+            quota: *kind == io::ErrorKind::QuotaExceeded,
+        }
+    }
+}
+
 impl fmt::Display for DiskFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.quota { "the disk quota is used up on" } else { "there is no room on" };
@@ -43,12 +56,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 
 /// The details of a file system that just refused a write.
 pub(crate) fn full(path: &Utf8Path, needed: Option<u64>, error: &io::Error) -> DiskFull {
-    DiskFull {
-        filesystem: mount_point(path),
-        needed,
-        available: available(path).unwrap_or(0),
-        quota: error.kind() == io::ErrorKind::QuotaExceeded,
-    }
+    DiskFull { needed, ..DiskFull::at(path, &error.kind()) }
 }
 
 /// Whether `needed` more bytes fit where `path` is; asked before a transfer rather than found out at its end.

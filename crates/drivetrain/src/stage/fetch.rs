@@ -77,11 +77,6 @@ async fn kernel_devel(context: &Context, config: &Config, planned: &Planned) -> 
 /// Unpacks beside the place and renames, so that what is at the place is whole.
 fn unpack(package: &Utf8Path, place: &Utf8Path, state: &StateDirectory, shown: &str) -> Result<()> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
-        if Failure::is_disk_full(error) {
-            let room = format!("there is no room in {} to unpack {shown}", state.path());
-            return Failure::new(ExitCode::Failure, room)
-                .next("make room there, or choose another state directory with --state; nothing is lost");
-        }
         Failure::because(ExitCode::Input, format!("{shown} cannot be unpacked"), error)
     };
     let parent = place.parent().unwrap_or(place);

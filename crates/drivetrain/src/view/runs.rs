@@ -235,7 +235,23 @@ fn stages(record: &Record) -> String {
     if times.is_empty() { String::new() } else { format!("stages      {}\n", times.join(", ")) }
 }
 
+/// Where the time of a component went: `configure 43.5 s, build 6 min 32 s`.
+fn phases(build: Option<&Value>, component: &ComponentName) -> Option<String> {
+    let components = build?.get("components")?.as_array()?;
+    let found = components.iter().find(|entry| entry["component"] == component.as_str())?;
+    let mut phases: Vec<(&str, u64)> = found["phases_ms"]
+        .as_object()?
+        .iter()
+        .filter_map(|(phase, ms)| Some((phase.as_str(), ms.as_u64()?)))
+        .collect();
+    phases.sort_by_key(|(_, ms)| std::cmp::Reverse(*ms));
+    let phases: Vec<String> =
+        phases.into_iter().take(4).map(|(phase, ms)| format!("{phase} {}", duration(ms))).collect();
+    (!phases.is_empty()).then(|| phases.join(", "))
+}
+
 fn components(record: &Record) -> String {
+    let build = record.file("build.json");
     let mut text = String::new();
     for stamped in &record.events {
         let Event::ComponentFinished { component, ms, outcome, packages } = &stamped.event else { continue };
@@ -248,6 +264,9 @@ fn components(record: &Record) -> String {
             ComponentOutcome::NotTried { why } => format!("not built: {why}"),
         };
         let _ = writeln!(text, "component   {component}: {}", what.replace('\n', "\n            "));
+        if let Some(phases) = phases(build.as_ref(), component) {
+            let _ = writeln!(text, "            {phases}");
+        }
         if let Some(log) = record.log(component) {
             let _ = writeln!(text, "            {log}");
         }
