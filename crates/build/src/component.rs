@@ -73,7 +73,10 @@ pub(crate) async fn build(
     let result = work.build().await;
     // What cannot be removed now, the next run removes.
     drop(shared.host.remove_directory(&work.directory).await);
-    result
+    result.map_err(|stopped| match stopped {
+        Stopped::Failed(error) => Stopped::Failed(error.about_room(&component.name)),
+        Stopped::Cancelled => Stopped::Cancelled,
+    })
 }
 
 struct Work<'a> {

@@ -168,6 +168,17 @@ pub enum ComponentError {
 }
 
 impl ComponentError {
+    /// Says of an error whether it is about space, which has an answer of its own.
+    pub(crate) fn about_room(self, component: &ComponentName) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File { path, source, .. } if matches!(source.kind(), QuotaExceeded | StorageFull) => {
+                Self::DiskFull { component: component.clone(), path }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn file(action: &'static str, path: impl Into<Utf8PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
