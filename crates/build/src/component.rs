@@ -363,6 +363,16 @@ impl Work<'_> {
         ComponentError::Source { component: self.component.name.clone(), reason: diagnosis.to_string() }
     }
 
+    /// Whether there is no room to speak of. What the compiler says of that may not have got into the log, which
+    /// is on the same disk more often than not; asked before anything is removed.
+    fn is_disk_full(&self) -> bool {
+        const TOO_LITTLE: u64 = 1 << 20;
+        [self.directory.as_path(), self.log].into_iter().any(|path| {
+            rustix::fs::statvfs(path.as_std_path())
+                .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < TOO_LITTLE)
+        })
+    }
+
     fn disk_full(&self) -> ComponentError {
         ComponentError::DiskFull { component: self.component.name.clone(), path: self.shared.run.clone() }
     }
@@ -374,6 +384,7 @@ impl Work<'_> {
         }
         let diagnosis = triage(&self.log_text());
         match diagnosis.kind {
+            _ if self.is_disk_full() => self.disk_full(),
             DiagnosisKind::DiskFull => self.disk_full(),
             DiagnosisKind::Network => ComponentError::Network { component, diagnosis },
             _ => ComponentError::Build(diagnosis),

@@ -31,7 +31,7 @@ pub struct Failure {
     pub considered: Vec<KernelChoice>,
     /// That a disk, or a quota, is used up.
     #[serde(skip)]
-    disk_full: Option<std::io::ErrorKind>,
+    pub disk_full: Option<std::io::ErrorKind>,
 }
 
 fn code_number<S: serde::Serializer>(code: &ExitCode, serializer: S) -> Result<S::Ok, S::Error> {
