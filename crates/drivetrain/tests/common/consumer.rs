@@ -1,0 +1,118 @@
+//! A node: dnf with the train's repositories and the published ones, and an empty root to install into.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Kernel, Site};
+
+/// A node that knows the train and what is published for some kernels.
+pub struct Node<'a> {
+    site: &'a Site,
+    directory: PathBuf,
+}
+
+impl<'a> Node<'a> {
+    /// Takes the `.repo` files that are served, as they are.
+    pub fn new(site: &'a Site, name: &str, kernels: &[&Kernel]) -> Self {
+        let directory = site.path(name);
+        let repositories = directory.join("repos");
+        std::fs::create_dir_all(&repositories).unwrap();
+        std::fs::create_dir_all(directory.join("log")).unwrap();
+        for kernel in kernels {
+            let file = format!("{}.repo", kernel.release);
+            std::fs::copy(site.repository(kernel).join("drivetrain.repo"), repositories.join(file)).unwrap();
+        }
+        // Nothing of the host's own configuration or plugins: some add repositories.
+        std::fs::write(directory.join("dnf.conf"), "[main]\n").unwrap();
+        Self { site, directory }
+    }
+
+    /// Adds the train's repositories, signatures and all.
+    pub fn with_train(self) -> Self {
+        let lab = &self.site.lab.directory;
+        let mut text = String::new();
+        for (id, name, snapshot) in [
+            ("baseos", "BaseOS", &self.site.settings.baseos),
+            ("appstream", "AppStream", &self.site.settings.appstream),
+        ] {
+            text.push_str(&format!(
+                "[{id}]\nname={id}\nbaseurl=file://{}/www/train/{name}/x86_64/os/{snapshot}/\ngpgcheck=1\n\
+                 gpgkey=file://{}/www/keys/RPM-GPG-KEY-train\n",
+                lab.display(),
+                lab.display()
+            ));
+        }
+        std::fs::write(self.directory.join("repos/train.repo"), text).unwrap();
+        self
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.directory.join("root")
+    }
+
+    /// Runs dnf; what it printed.
+    #[track_caller]
+    pub fn dnf(&self, arguments: &[&str]) -> String {
+        let path = |name: &str| self.directory.join(name).display().to_string();
+        let output = Command::new("dnf")
+            .arg(format!("--config={}", path("dnf.conf")))
+            .args([
+                "-q",
+                "-y",
+                "--noplugins",
+                "--releasever=9",
+                "--refresh",
+                "--setopt=install_weak_deps=False",
+            ])
+            .arg(format!("--setopt=reposdir={}", path("repos")))
+            .arg(format!("--setopt=cachedir={}", path("cache")))
+            .arg(format!("--setopt=logdir={}", path("log")))
+            .arg(format!("--installroot={}", path("root")))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// The packages that the repositories offer, without the train's.
+    #[track_caller]
+    pub fn offered(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .dnf(&["repoquery", "--qf", "%{name}-%{version}-%{release}"])
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// The kernel modules below a root, as paths from there.
+pub fn modules(root: &Path, release: &str) -> Vec<String> {
+    let top = root.join("lib/modules").join(release).join("extra");
+    let mut found = Vec::new();
+    let mut open = vec![top];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "ko") {
+                found.push(path.strip_prefix(root).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Whether a tool is there; says so where it is not.
+pub fn has(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok();
+    if !found {
+        println!("skipped: no {tool}");
+    }
+    found
+}
