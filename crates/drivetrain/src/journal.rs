@@ -82,6 +82,6 @@ mod tests {
     fn run_ids_sort_by_time() {
         let id = |ms| new_run_id(Timestamp::from_millisecond(ms).unwrap());
         assert!(id(1_790_000_000_007) < id(1_790_000_000_010));
-        assert!(id(1_790_000_000_007).as_str().starts_with("20260921T131320.007Z-"));
+        assert!(id(1_790_000_000_007).as_str().starts_with("20260921T141320.007Z-"));
     }
 }
