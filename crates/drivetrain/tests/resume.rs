@@ -5,26 +5,41 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::time::{Duration, Instant, SystemTime};
 
 use common::consumer::{Node, has};
 use common::processes::survivors;
 use common::repository::{flip_a_byte, whole};
 use common::running::Running;
-use common::{MINI, OLD, Site, names};
+use common::{MINI, OLD, Run, Site, names};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// When a run is killed: so long after this event.
+/// When a run is killed: at or after this event.
 struct Moment {
     event: &'static str,
     /// The component, stage or file that the event is about.
     about: &'static str,
-    later: Duration,
+    then: Then,
 }
 
+/// What has to happen after the event.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Time(Duration),
+    /// A process of this name is started.
+    Runs(&'static str),
+}
+
+/// So many milliseconds after an event.
 const fn moment(event: &'static str, about: &'static str, later: u64) -> Moment {
-    Moment { event, about, later: Duration::from_millis(later) }
+    Moment { event, about, then: Then::Time(Duration::from_millis(later)) }
+}
+
+/// When a process of this name runs for a component.
+const fn while_it_runs(process: &'static str, component: &'static str) -> Moment {
+    Moment { event: "component-started", about: component, then: Then::Runs(process) }
 }
 
 impl Moment {
@@ -35,16 +50,29 @@ impl Moment {
     }
 }
 
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}, then {:?}", self.event, self.about, self.then)
+    }
+}
+
 /// Kills a run at a moment; whether it was still running then. Nothing of it lives on, and what is published is
 /// whole.
 fn kill_at(site: &Site, moment: &Moment) -> bool {
-    let what = format!("{} {} + {:?}", moment.event, moment.about, moment.later);
+    let what = moment.to_string();
     let mut running = site.start(&["run"]);
-    if !running.reaches(|event| moment.is(event)) {
+    let came = running.reaches(|event| moment.is(event))
+        && match moment.then {
+            Then::Runs(process) => running.runs(process),
+            Then::Time(later) => {
+                std::thread::sleep(later);
+                true
+            }
+        };
+    if !came {
         let output = running.end();
         panic!("the run ended before {what}: {output:?}");
     }
-    std::thread::sleep(moment.later);
     let started = running.kill();
     let left = survivors(&started, &site.path(""));
     assert_eq!(left, [], "processes that outlived a kill at {what}");
@@ -64,10 +92,11 @@ fn finished(site: &Site) -> BTreeSet<String> {
     site.runs().iter().flat_map(|run| run.components("built")).collect()
 }
 
-/// Runs to the end after a kill: nothing that was finished is built again, and nothing of the kill is left.
-fn resume(site: &Site, what: &Moment) {
+/// Runs to the end after a kill: nothing that was finished is built again, and nothing of the kill is left. That
+/// run.
+fn resume(site: &Site, what: &Moment) -> Run {
     let before = finished(site);
-    let what = format!("after a kill at {} {} + {:?}", what.event, what.about, what.later);
+    let what = format!("after a kill at {what}");
     let output = site.run(&["run"]);
     assert_eq!(output.code, Some(0), "{what}: {output:?}");
     let run = site.last_run();
@@ -77,15 +106,28 @@ fn resume(site: &Site, what: &Moment) {
     let kernel = &site.lab.newer;
     assert_eq!(whole(&site.repository(kernel)), Ok(Some(site.served(kernel))), "{what}");
     tidy(site, &what);
+    run
 }
 
 /// Neither builds nor half-done files are left in the state directory.
 #[track_caller]
 fn tidy(site: &Site, what: &str) {
     let state = site.state();
-    for directory in ["work", "tmp"] {
-        assert_eq!(names(&state.join(directory)), Vec::<String>::new(), "{directory} {what}");
+    // What nobody has locked may be another process's that has just made it; a day later it is nobody's.
+    let young = [state.join("work"), state.join("store/tmp")];
+    for directory in &young {
+        for name in names(directory) {
+            let path = directory.join(name);
+            assert!(!path.join(".lock").exists(), "{} is left {what}", path.display());
+            let yesterday = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+            File::open(path).unwrap().set_modified(yesterday).unwrap();
+        }
     }
+    site.run(&["build"]).succeeds();
+    for directory in &young {
+        assert_eq!(names(directory), Vec::<String>::new(), "{} {what}", directory.display());
+    }
+    assert_eq!(names(&state.join("tmp")), Vec::<String>::new(), "tmp {what}");
     for directory in ["kernels", "components", "sources", "metadata", "store"] {
         let mut names = names(&state.join(directory));
         names.retain(|name| {
@@ -93,19 +135,6 @@ fn tidy(site: &Site, what: &str) {
         });
         assert_eq!(names, Vec::<String>::new(), "{directory} {what}");
     }
-    // Half a download may be another process's; after a day it is nobody's.
-    let temporary = state.join("store/tmp");
-    for name in names(&temporary) {
-        let yesterday = std::time::SystemTime::now() - Duration::from_secs(25 * 60 * 60);
-        std::fs::File::options()
-            .write(true)
-            .open(temporary.join(name))
-            .unwrap()
-            .set_modified(yesterday)
-            .unwrap();
-    }
-    site.run(&["plan", "--no-lock"]).succeeds();
-    assert_eq!(names(&temporary), Vec::<String>::new(), "store/tmp {what}");
 }
 
 #[test]
@@ -138,33 +167,31 @@ fn killed_before_the_build(mut site: Site, moment: &Moment) {
     // The first component is enough here.
     site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
     assert!(kill_at(&site, moment));
-    resume(&site, moment);
-    assert_eq!(site.last_run().components("built"), [MINI[0]]);
+    assert_eq!(resume(&site, moment).components("built"), [MINI[0]]);
 }
 
 #[test]
 fn a_kill_in_the_middle_of_a_build_leaves_no_process_and_the_build_is_made_anew() {
     for moment in [
         moment("component-started", MINI[0], 0),
-        moment("component-started", MINI[0], 700),
-        moment("component-started", MINI[0], 2000),
+        while_it_runs("rpmbuild", MINI[0]),
+        while_it_runs("make", MINI[0]),
     ] {
         let Some(mut site) = Site::fetched() else { return };
         site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
         assert!(kill_at(&site, &moment));
-        resume(&site, &moment);
-        assert_eq!(site.last_run().components("built"), [MINI[0]]);
+        assert_eq!(resume(&site, &moment).components("built"), [MINI[0]]);
     }
 }
 
 #[test]
 fn a_kill_between_components_keeps_those_that_were_finished() {
-    for moment in [moment("component-finished", MINI[0], 0), moment("component-started", MINI[1], 1200)] {
+    for moment in [moment("component-finished", MINI[0], 0), while_it_runs("make", MINI[1])] {
         let Some(site) = Site::fetched() else { return };
         assert!(kill_at(&site, &moment));
-        resume(&site, &moment);
-        assert_eq!(site.last_run().components("reused"), [MINI[0]]);
-        assert_eq!(site.last_run().components("built"), [MINI[1]]);
+        let run = resume(&site, &moment);
+        assert_eq!(run.components("reused"), [MINI[0]]);
+        assert_eq!(run.components("built"), [MINI[1]]);
     }
 }
 
@@ -231,8 +258,7 @@ fn interrupted(interrupt: impl FnOnce(&Running)) {
     let Some(mut site) = Site::fetched() else { return };
     site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
     let mut running = site.start(&["run"]);
-    assert!(running.reaches(|event| event["event"] == "component-started"));
-    std::thread::sleep(Duration::from_millis(900));
+    assert!(running.runs("make"));
     let started = running.descendants();
     assert!(!started.is_empty(), "a build has processes");
     let began = Instant::now();
@@ -250,7 +276,10 @@ fn interrupted(interrupt: impl FnOnce(&Running)) {
 #[test]
 fn of_two_runs_of_one_cell_the_second_waits_and_finds_the_work_done() {
     let Some(mut site) = Site::fetched() else { return };
-    site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
+    site.configure(|settings| {
+        settings.include = vec![MINI[0].to_owned()];
+        settings.slow();
+    });
     let mut first = site.start(&["run"]);
     assert!(first.reaches(|event| event["event"] == "component-started"));
     let id = site.last_run().id;
@@ -303,7 +332,10 @@ fn runs_of_two_cells_share_a_state_directory_at_the_same_time() {
 #[test]
 fn an_interrupted_wait_ends_with_code_130() {
     let Some(mut site) = Site::fetched() else { return };
-    site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
+    site.configure(|settings| {
+        settings.include = vec![MINI[0].to_owned()];
+        settings.slow();
+    });
     let mut first = site.start(&["run"]);
     assert!(first.reaches(|event| event["event"] == "component-started"));
     let mut second = site.start(&["run"]);

@@ -142,6 +142,11 @@ impl Settings {
         }
     }
 
+    /// Makes every build last: what is to happen in its midst then does, on a machine of any speed.
+    pub fn slow(&mut self) {
+        self.macros.push(("lab_pause".to_owned(), "4".to_owned()));
+    }
+
     /// Takes a snapshot for both of the train's repositories.
     pub fn snapshot(&mut self, snapshot: &str) {
         snapshot.clone_into(&mut self.baseos);
@@ -345,6 +350,17 @@ impl Site {
         }
         let started = self.runs().iter().flat_map(|run| run.of("component-started")).count();
         assert_eq!(started, 0, "a build began");
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Whatever a test is about: no command leaves a process behind.
+        let left = processes::end_survivors(self.directory.path());
+        assert!(
+            left.is_empty() || std::thread::panicking(),
+            "processes that outlived their command: {left:?}"
+        );
     }
 }
 

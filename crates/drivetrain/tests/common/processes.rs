@@ -95,6 +95,19 @@ pub fn survivors(known: &[Process], directory: &Path) -> Vec<Process> {
     }
 }
 
+/// Ends all that still have to do with a directory that only a test's own commands know, and says which they were.
+pub fn end_survivors(directory: &Path) -> Vec<Process> {
+    let left = survivors(&[], directory);
+    for process in &left {
+        let pid = rustix::process::Pid::from_raw(process.pid).unwrap();
+        match rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => println!("{process:?} cannot be ended: {error}"),
+        }
+    }
+    left
+}
+
 /// Whether any process shows this text in its command line.
 pub fn shown_in_a_command_line(text: &str) -> bool {
     all().iter().any(|status| {

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub struct Running {
     child: Child,
     began: Instant,
-    runs: PathBuf,
+    records: PathBuf,
     before: Vec<String>,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -27,8 +27,8 @@ pub struct Running {
 
 impl Running {
     pub fn start(site: &Site, arguments: &[&str]) -> Self {
-        let runs = site.state().join("runs");
-        let before = names(&runs);
+        let records = site.state().join("runs");
+        let before = names(&records);
         let number = names(&site.path("")).len();
         let (stdout, stderr) =
             (site.path(&format!("stdout-{number}")), site.path(&format!("stderr-{number}")));
@@ -40,7 +40,7 @@ impl Running {
             .process_group(0)
             .spawn()
             .unwrap();
-        Self { child, began: Instant::now(), runs, before, stdout, stderr }
+        Self { child, began: Instant::now(), records, before, stdout, stderr }
     }
 
     pub fn pid(&self) -> u32 {
@@ -49,8 +49,8 @@ impl Running {
 
     /// The journals of the runs that have begun since; this one's, where no other was started beside it.
     fn events(&self) -> Vec<Value> {
-        let new = names(&self.runs).into_iter().filter(|name| !self.before.contains(name));
-        new.flat_map(|name| events(&self.runs.join(name).join("journal.jsonl"))).collect()
+        let new = names(&self.records).into_iter().filter(|name| !self.before.contains(name));
+        new.flat_map(|name| events(&self.records.join(name).join("journal.jsonl"))).collect()
     }
 
     /// Waits for an event; `false` where the command ended without it.
@@ -64,6 +64,20 @@ impl Running {
                 return false;
             }
             assert!(self.began.elapsed() < LIMIT, "it never came to this event");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until it has started a process of this name, however deep; `false` where it ended without.
+    pub fn runs(&mut self, name: &str) -> bool {
+        loop {
+            if self.descendants().iter().any(|process| process.name == name) {
+                return true;
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            assert!(self.began.elapsed() < LIMIT, "it never started {name}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
