@@ -42,7 +42,11 @@ enum Bench {
         pairs: usize,
     },
     /// `drivetrain run`, cold, for the next kernel, and unchanged, against rebuilding one after another.
-    Run,
+    Run {
+        /// How often.
+        #[arg(long, default_value_t = 1)]
+        pairs: usize,
+    },
 }
 
 /// What all benches need.
@@ -66,7 +70,7 @@ fn main() -> Result<()> {
     match cli.bench {
         Bench::Plan { pairs, packages } => plan::bench(&setting, pairs, packages),
         Bench::Check { pairs } => check::bench(&setting, pairs),
-        Bench::Run => run::bench(&setting),
+        Bench::Run { pairs } => run::bench(&setting, pairs),
     }
 }
 

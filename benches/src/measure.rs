@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
 /// What a command took.
@@ -11,18 +11,21 @@ use fs_err as fs;
 pub struct Taken {
     /// Wall time.
     pub wall: Duration,
-    /// Processor time of the command and all that it waited for.
+    /// Processor time of the whole machine meanwhile. Not of the command's children alone: what runs in a
+    /// sandbox is not counted with the process that waits for it.
     pub cpu: Duration,
     /// The share of the wall time in which a core had nothing to do, 0 to 1, over all cores.
     pub idle: f64,
+    /// The share of the wall time in which a core was somebody else's, 0 to 1: on a virtual machine its
+    /// neighbours'.
+    pub stolen: f64,
     /// The most memory that the process itself had, in bytes. Looked at every few milliseconds.
     pub peak: u64,
 }
 
 /// Runs a command to its end; what it prints is kept for the error.
 pub fn time(command: &mut Command) -> Result<Taken> {
-    let idle_before = idle_ticks()?;
-    let cpu_before = children_ticks()?;
+    let before = Ticks::now()?;
     let started = Instant::now();
     let out = tempfile::NamedTempFile::new()?;
     let mut child = command
@@ -41,9 +44,16 @@ pub fn time(command: &mut Command) -> Result<Taken> {
     };
     let wall = started.elapsed();
     ensure!(status.success(), "{command:?} failed: {}", fs::read_to_string(out.path())?);
+    let after = Ticks::now()?;
     let cores = std::thread::available_parallelism()?.get() as f64;
-    let idle = ticks(idle_ticks()? - idle_before).as_secs_f64() / (wall.as_secs_f64() * cores);
-    Ok(Taken { wall, cpu: ticks(children_ticks()? - cpu_before), idle: idle.clamp(0.0, 1.0), peak })
+    let share = |ticks: u64| (duration(ticks).as_secs_f64() / (wall.as_secs_f64() * cores)).clamp(0.0, 1.0);
+    Ok(Taken {
+        wall,
+        cpu: duration(after.busy - before.busy),
+        idle: share(after.idle - before.idle),
+        stolen: share(after.stolen - before.stolen),
+        peak,
+    })
 }
 
 /// The middle one of several.
@@ -53,30 +63,35 @@ pub fn median<T: PartialOrd + Copy>(values: &[T]) -> T {
     sorted[sorted.len() / 2]
 }
 
-/// USER_HZ, which is 100 on every architecture that this builds for (`man 7 time`).
-fn ticks(count: u64) -> Duration {
-    Duration::from_millis(count * 10)
+/// What all cores have done since the start of the machine.
+struct Ticks {
+    busy: u64,
+    idle: u64,
+    stolen: u64,
 }
 
-/// `proc(5)`, /proc/stat: user, nice, system, idle, iowait.
-fn idle_ticks() -> Result<u64> {
-    let text = fs::read_to_string("/proc/stat")?;
-    let numbers: Vec<u64> = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|n| n.parse().ok())
-        .collect();
-    Ok(numbers.iter().skip(3).take(2).sum())
+impl Ticks {
+    /// `proc(5)`, /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+    fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let numbers: Vec<u64> = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        let &[user, nice, system, idle, iowait, irq, softirq, stolen, ..] = numbers.as_slice() else {
+            bail!("/proc/stat has another form than proc(5) says")
+        };
+        Ok(Self { busy: user + nice + system + irq + softirq, idle: idle + iowait, stolen })
+    }
 }
 
-/// `proc(5)`, /proc/PID/stat: cutime and cstime, the 16th and 17th field.
-fn children_ticks() -> Result<u64> {
-    let text = fs::read_to_string("/proc/self/stat")?;
-    let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    Ok(after_name.split_whitespace().skip(13).take(2).filter_map(|n| n.parse::<u64>().ok()).sum())
+/// From USER_HZ, which is 100 on every architecture that this builds for (`man 7 time`).
+fn duration(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 10)
 }
 
 /// `proc(5)`, /proc/PID/status: VmHWM, the peak of the resident set.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use crate::Setting;
@@ -13,7 +13,7 @@ use crate::measure::{Taken, time};
 pub const OLD: &str = "20261001T000000";
 pub const NEW: &str = "20261101T000000";
 
-pub fn bench(setting: &Setting) -> Result<()> {
+pub fn bench(setting: &Setting, pairs: usize) -> Result<()> {
     let work = tempfile::tempdir()?;
     let directory = Utf8PathBuf::try_from(work.path().to_owned())?;
     let ours = |snapshot: &str, state: &str| -> Result<Taken> {
@@ -34,16 +34,34 @@ pub fn bench(setting: &Setting) -> Result<()> {
         released(setting, OLD)?,
         released(setting, NEW)?
     );
-    let baseline = sequential(setting, &directory, NEW)?;
-    line("rpmbuild, one after another", &baseline, None);
-    let cold = ours(NEW, "cold")?;
-    line("drivetrain run, cold", &cold, Some((&baseline, "goal: at most 0.75")));
-    let unchanged = ours(NEW, "cold")?;
-    line("drivetrain run, unchanged", &unchanged, Some((&baseline, "goal: below 1 s")));
-    ours(OLD, "warm")?;
-    let second = ours(NEW, "warm")?;
-    line("drivetrain run, next kernel", &second, Some((&baseline, "goal: at most 0.25")));
+    let mut all: [Vec<Taken>; 4] = Default::default();
+    for pair in 0..pairs {
+        let [baseline, cold, unchanged, next] = &mut all;
+        baseline.push(sequential(setting, &directory.join(format!("sequential-{pair}")), NEW)?);
+        let (first, second) = (format!("cold-{pair}"), format!("next-{pair}"));
+        cold.push(ours(NEW, &first)?);
+        unchanged.push(ours(NEW, &first)?);
+        ours(OLD, &second)?;
+        next.push(ours(NEW, &second)?);
+        println!("median of {}", pair + 1);
+        lines(&all);
+    }
     Ok(())
+}
+
+/// The one whose wall time is the median.
+fn middle(taken: &[Taken]) -> Taken {
+    let mut sorted = taken.to_vec();
+    sorted.sort_by_key(|taken| taken.wall);
+    sorted[sorted.len() / 2]
+}
+
+fn lines(all: &[Vec<Taken>; 4]) {
+    let [baseline, cold, unchanged, next] = all.each_ref().map(|taken| middle(taken));
+    line("rpmbuild, one after another", &baseline, None);
+    line("drivetrain run, cold", &cold, Some((&baseline, "goal: at most 0.75")));
+    line("drivetrain run, unchanged", &unchanged, Some((&baseline, "goal: below 1 s")));
+    line("drivetrain run, next kernel", &next, Some((&baseline, "goal: at most 0.25")));
 }
 
 fn line(what: &str, taken: &Taken, against: Option<(&Taken, &str)>) {
@@ -51,10 +69,11 @@ fn line(what: &str, taken: &Taken, against: Option<(&Taken, &str)>) {
         format!(", ratio {:.3} ({goal})", taken.wall.as_secs_f64() / baseline.wall.as_secs_f64())
     });
     println!(
-        "  {what:28} {:8.2} s, {:8.2} s of processor time, a core idle {:3.0} % of the time{}",
+        "  {what:28} {:8.2} s, {:8.2} s of processor time, a core idle {:3.0} % of the time, stolen {:2.0} %{}",
         taken.wall.as_secs_f64(),
         taken.cpu.as_secs_f64(),
         taken.idle * 100.0,
+        taken.stolen * 100.0,
         ratio.unwrap_or_default()
     );
 }
@@ -83,7 +102,7 @@ pub fn released(setting: &Setting, snapshot: &str) -> Result<String> {
 }
 
 /// The vendor's tool as the lab has it.
-fn sequential(setting: &Setting, directory: &Utf8PathBuf, snapshot: &str) -> Result<Taken> {
+fn sequential(setting: &Setting, directory: &Utf8Path, snapshot: &str) -> Result<Taken> {
     let release = released(setting, snapshot)?;
     let sources = directory.join("source");
     fs::create_dir_all(&sources)?;
