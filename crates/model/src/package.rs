@@ -32,9 +32,47 @@ pub struct Package {
     /// What it replaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obsoletes: Vec<Capability>,
+    /// What should be installed with it, where that is possible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recommends: Vec<Capability>,
+    /// What it should be installed with, where that is possible: the other way round of `recommends`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplements: Vec<Capability>,
+    /// What goes well with it. Decides between equals, and brings nothing in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggests: Vec<Capability>,
+    /// What it goes well with: the other way round of `suggests`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enhances: Vec<Capability>,
+    /// Those of its files that `primary.xml` lists: programs and configuration, which other packages require by
+    /// path. All of them are in `filelists.xml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 impl Package {
+    /// A package that needs nothing and offers nothing.
+    #[must_use]
+    pub fn bare(nevra: Nevra, checksum: Checksum, size: u64, location: impl Into<String>) -> Self {
+        Self {
+            nevra,
+            checksum,
+            size,
+            location: location.into(),
+            build_time: 0,
+            source_rpm: None,
+            provides: Vec::new(),
+            requires: Vec::new(),
+            conflicts: Vec::new(),
+            obsoletes: Vec::new(),
+            recommends: Vec::new(),
+            supplements: Vec::new(),
+            suggests: Vec::new(),
+            enhances: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
     /// The first thing provided under this name.
     #[must_use]
     pub fn provided(&self, name: &str) -> Option<&Capability> {

@@ -27,23 +27,16 @@ fn config(kernel: &str, driver: &str) -> Config {
 
 fn package(nevra: &str, provides: &[(&str, &str)]) -> Package {
     let nevra = Nevra::parse(nevra).unwrap();
-    Package {
-        checksum: Sha256Digest::of(nevra.to_string().as_bytes()).into(),
-        location: format!("Packages/{}", nevra.file_name()),
-        nevra,
-        size: 1000,
-        build_time: 0,
-        source_rpm: None,
-        provides: provides
-            .iter()
-            .map(|(name, version)| {
-                Capability::versioned(*name, drivetrain_model::Comparison::Equal, Evr::parse(version))
-            })
-            .collect(),
-        requires: Vec::new(),
-        conflicts: Vec::new(),
-        obsoletes: Vec::new(),
-    }
+    let checksum = Sha256Digest::of(nevra.to_string().as_bytes()).into();
+    let location = format!("Packages/{}", nevra.file_name());
+    let mut package = Package::bare(nevra, checksum, 1000, location);
+    package.provides = provides
+        .iter()
+        .map(|(name, version)| {
+            Capability::versioned(*name, drivetrain_model::Comparison::Equal, Evr::parse(version))
+        })
+        .collect();
+    package
 }
 
 fn repository(id: &str, snapshot: Option<&str>, packages: Vec<Package>) -> RepositoryMetadata {

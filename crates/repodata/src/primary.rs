@@ -118,7 +118,39 @@ struct Draft {
     requires: Vec<Capability>,
     conflicts: Vec<Capability>,
     obsoletes: Vec<Capability>,
+    recommends: Vec<Capability>,
+    supplements: Vec<Capability>,
+    suggests: Vec<Capability>,
+    enhances: Vec<Capability>,
+    files: Vec<String>,
     entries: usize,
+}
+
+impl Draft {
+    /// The list of capabilities that an element of `<format>` fills.
+    fn list(&mut self, element: &str) -> Option<&mut Vec<Capability>> {
+        Some(match element {
+            "provides" => &mut self.provides,
+            "requires" => &mut self.requires,
+            "conflicts" => &mut self.conflicts,
+            "obsoletes" => &mut self.obsoletes,
+            "recommends" => &mut self.recommends,
+            "supplements" => &mut self.supplements,
+            "suggests" => &mut self.suggests,
+            "enhances" => &mut self.enhances,
+            _ => return None,
+        })
+    }
+
+    /// Counts an entry of whichever list.
+    fn count(&mut self, limits: &Limits) -> Result<()> {
+        self.entries += 1;
+        if self.entries > limits.max_entries_per_package {
+            let limit = limits.max_entries_per_package as u64;
+            return Err(Error::limit(DOCUMENT, "a package's entries", limit, "max_entries_per_package"));
+        }
+        Ok(())
+    }
 }
 
 fn parse_package(text: &[u8], offset: u64, limits: &Limits) -> Result<Package> {
@@ -162,36 +194,34 @@ fn parse_package(text: &[u8], offset: u64, limits: &Limits) -> Result<Package> {
 fn parse_format(xml: &mut Xml<'_>, draft: &mut Draft, offset: u64) -> Result<()> {
     let depth = xml.depth();
     while let Some(start) = xml.child(depth)? {
-        let list = match start.local_name().as_ref() {
-            "sourcerpm" => {
-                draft.source_rpm = Some(xml.text()?).filter(|text| !text.is_empty());
-                continue;
+        let name = start.local_name();
+        match name.as_ref() {
+            "sourcerpm" => draft.source_rpm = Some(xml.text()?).filter(|text| !text.is_empty()),
+            "file" => {
+                draft.count(xml.limits())?;
+                draft.files.push(xml.text()?);
             }
-            "provides" => &mut draft.provides,
-            "requires" => &mut draft.requires,
-            "conflicts" => &mut draft.conflicts,
-            "obsoletes" => &mut draft.obsoletes,
-            _ => {
-                xml.skip()?;
-                continue;
+            name if draft.list(name).is_some() => {
+                let entries = parse_entries(xml, draft, offset)?;
+                draft.list(name).unwrap_or(&mut Vec::new()).extend(entries);
             }
-        };
-        let list_depth = xml.depth();
-        while let Some(entry) = xml.child(list_depth)? {
-            draft.entries += 1;
-            if draft.entries > xml.limits().max_entries_per_package {
-                let limit = xml.limits().max_entries_per_package as u64;
-                return Err(Error::limit(DOCUMENT, "a package's entries", limit, "max_entries_per_package"));
-            }
-            if entry.local_name().as_ref() == "entry" {
-                let name =
-                    draft.name.as_deref().map_or_else(|| format!("package at byte {offset}"), shortened);
-                list.push(capability(xml, &entry, &name)?);
-            }
-            xml.skip()?;
+            _ => xml.skip()?,
         }
     }
     Ok(())
+}
+
+fn parse_entries(xml: &mut Xml<'_>, draft: &mut Draft, offset: u64) -> Result<Vec<Capability>> {
+    let mut entries = Vec::new();
+    let depth = xml.depth();
+    while let Some(entry) = xml.child(depth)? {
+        draft.count(xml.limits())?;
+        if entry.local_name().as_ref() == "entry" {
+            entries.push(capability(xml, &entry, &subject(draft, offset))?);
+        }
+        xml.skip()?;
+    }
+    Ok(entries)
 }
 
 /// `<rpm:entry name= flags= epoch= ver= rel= pre=/>`. `pre` says when it is needed, which is nothing to us.
@@ -320,5 +350,10 @@ fn finish(draft: Draft, offset: u64) -> Result<Package> {
         requires: draft.requires,
         conflicts: draft.conflicts,
         obsoletes: draft.obsoletes,
+        recommends: draft.recommends,
+        supplements: draft.supplements,
+        suggests: draft.suggests,
+        enhances: draft.enhances,
+        files: draft.files,
     })
 }

@@ -192,18 +192,8 @@ fn list(packages: &[PackageFile], timestamp: u64) -> Result<Listed, WriteError> 
         let header = drivetrain_rpmfile::header_bytes(&package.path)?;
         let facts = RpmFile::from_reader(header.as_slice(), &path)?;
         let (digest, size) = digest_of(&package.path)?;
-        let is_new = index.insert(Package {
-            nevra: facts.nevra.clone(),
-            checksum: digest.into(),
-            size,
-            location: package.location.clone(),
-            build_time: facts.build_time,
-            source_rpm: None,
-            provides: Vec::new(),
-            requires: Vec::new(),
-            conflicts: Vec::new(),
-            obsoletes: Vec::new(),
-        })?;
+        let named = Package::bare(facts.nevra.clone(), digest.into(), size, package.location.clone());
+        let is_new = index.insert(named)?;
         if !is_new {
             continue;
         }

@@ -38,7 +38,8 @@ fn capability() -> impl Strategy<Value = Capability> {
 }
 
 fn package() -> impl Strategy<Value = Package> {
-    let lists = prop::collection::vec(prop::collection::vec(capability(), 0..6), 4);
+    let lists = prop::collection::vec(prop::collection::vec(capability(), 0..6), 8);
+    let files = prop::collection::vec("/(etc|usr/bin)/[a-zA-Z&<.'+ -]{1,12}[a-z]", 0..4);
     (
         ("[a-zA-Z0-9][a-zA-Z0-9_.+&<>-]{0,16}", 0_u32..4, "[0-9a-z.~^]{1,8}", "[0-9a-z._]{1,8}"),
         prop::sample::select(vec!["x86_64", "aarch64", "noarch", "src"]),
@@ -46,27 +47,36 @@ fn package() -> impl Strategy<Value = Package> {
         (any::<u32>(), any::<u32>()),
         "[a-zA-Z0-9_+&'\"-]{1,20}\\.rpm",
         prop::option::of("[a-z&]{1,9}-1-1\\.src\\.rpm"),
-        lists,
+        (lists, files),
     )
         .prop_map(
-            |((name, epoch, version, release), arch, digest, (size, time), location, source_rpm, lists)| {
+            |(
+                (name, epoch, version, release),
+                arch,
+                digest,
+                (size, time),
+                location,
+                source_rpm,
+                (lists, files),
+            )| {
                 let mut lists = lists.into_iter();
                 let mut list = || lists.next().unwrap_or_default();
+                let evr = Evr::new(epoch, version, release);
+                let nevra = Nevra::new(name, evr, Architecture::parse(arch).unwrap());
+                let checksum = Sha256Digest::from_bytes(digest).into();
                 Package {
-                    nevra: Nevra::new(
-                        name,
-                        Evr::new(epoch, version, release),
-                        Architecture::parse(arch).unwrap(),
-                    ),
-                    checksum: Sha256Digest::from_bytes(digest).into(),
-                    size: size.into(),
-                    location,
                     build_time: time.into(),
                     source_rpm,
                     provides: list(),
                     requires: list(),
                     conflicts: list(),
                     obsoletes: list(),
+                    recommends: list(),
+                    supplements: list(),
+                    suggests: list(),
+                    enhances: list(),
+                    files,
+                    ..Package::bare(nevra, checksum, size.into(), location)
                 }
             },
         )
@@ -117,6 +127,13 @@ fn write(packages: &[Package]) -> Vec<u8> {
         written.set_requires(requirements(&package.requires));
         written.set_conflicts(requirements(&package.conflicts));
         written.set_obsoletes(requirements(&package.obsoletes));
+        written.set_recommends(requirements(&package.recommends));
+        written.set_supplements(requirements(&package.supplements));
+        written.set_suggests(requirements(&package.suggests));
+        written.set_enhances(requirements(&package.enhances));
+        for file in &package.files {
+            written.add_file(rpmrepo_metadata::FileType::File, file);
+        }
         writer.write_package(&written).unwrap();
     }
     writer.finish().unwrap();
@@ -262,17 +279,9 @@ proptest! {
 
 #[test]
 fn one_name_for_two_files_is_a_conflict_and_the_same_file_twice_is_not() {
-    let package = |digest: &[u8], location: &str| Package {
-        nevra: Nevra::parse("kmod-iser-25.10-1.x86_64").unwrap(),
-        checksum: Checksum::from(Sha256Digest::of(digest)),
-        size: 1,
-        location: location.into(),
-        build_time: 0,
-        source_rpm: None,
-        provides: vec![],
-        requires: vec![],
-        conflicts: vec![],
-        obsoletes: vec![],
+    let package = |digest: &[u8], location: &str| {
+        let nevra = Nevra::parse("kmod-iser-25.10-1.x86_64").unwrap();
+        Package::bare(nevra, Checksum::from(Sha256Digest::of(digest)), 1, location)
     };
     let mut index = RepositoryIndex::new();
     assert!(index.insert(package(b"1", "a.rpm")).unwrap());
