@@ -5,9 +5,11 @@
 //! would be killed at random. So one thread, which lives as long as the process, starts them all.
 
 use std::io;
+use std::process::ExitStatus;
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -15,12 +17,48 @@ use tokio::sync::oneshot;
 struct Request {
     command: Command,
     runtime: Handle,
-    reply: oneshot::Sender<io::Result<Child>>,
+    reply: oneshot::Sender<io::Result<Group>>,
 }
 
-/// Starts a command. The child is killed when it is dropped.
-pub(crate) async fn spawn(mut command: Command) -> io::Result<Child> {
+/// A process that becomes the leader of a group of its own. The whole group is killed when this is dropped.
+///
+/// Bubblewrap's first process alone is not enough: killed while it sets the namespaces up, it leaves one behind that
+/// waits for its word for ever, and has not yet asked the kernel to be killed with it.
+#[derive(Debug)]
+pub(crate) struct Group(Child);
+
+impl Group {
+    /// Waits for the leader's end.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait().await
+    }
+
+    /// Kills the group, and waits for the leader's end.
+    pub(crate) async fn kill(&mut self) -> io::Result<()> {
+        self.signal();
+        self.0.kill().await
+    }
+
+    fn signal(&self) {
+        // It has a number until it has been waited for, and until then nobody else gets that.
+        let leader = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(leader) = leader {
+            // There is none where the leader has ended, or has not yet begun one: then it is alone, and is killed alone.
+            drop(kill_process_group(leader, Signal::KILL));
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal();
+    }
+}
+
+/// Starts a command that begins a group of its own.
+pub(crate) async fn spawn(mut command: Command) -> io::Result<Group> {
     static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    // After the group: kills a leader that has not yet begun one, and has the runtime wait for it.
     command.kill_on_drop(true);
     let (reply, answer) = oneshot::channel();
     let request = Request { command, runtime: Handle::current(), reply };
@@ -35,7 +73,7 @@ fn start() -> mpsc::Sender<Request> {
     let thread = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
         for Request { mut command, runtime, reply } in receiver {
             let _guard = runtime.enter();
-            let child = command.spawn();
+            let child = command.spawn().map(Group);
             // The command keeps our end of the output pipe open until it is dropped.
             drop(command);
             // Where nobody waits any more, the child is dropped here, and so killed.

@@ -249,6 +249,23 @@ async fn cancelling_dropping_and_deadlines_leave_no_survivor() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_dropped_while_its_sandbox_is_set_up_leaves_no_survivor() {
+    let bench = Bench::new().await;
+    let marker = marker();
+    let job = bench.job(&format!("sleep {marker}"));
+    for step in 0..200 {
+        let mut sink = |_: &str| {};
+        let cancel = CancellationToken::new();
+        let run = bench.host.run(&job, &mut sink, &cancel);
+        tokio::select! {
+            _ = run => panic!("it ended by itself"),
+            () = tokio::time::sleep(Duration::from_micros(step * 60)) => {}
+        }
+    }
+    wait_until("all are dead", || processes(&marker).is_empty());
+}
+
+#[tokio::test]
 async fn processes_left_behind_die_with_the_job() {
     let bench = Bench::new().await;
     let marker = marker();

@@ -185,7 +185,6 @@ pub(super) fn isolation(user_namespace: bool) -> Vec<String> {
         "--hostname",
         "builder",
         "--die-with-parent",
-        "--new-session",
         "--cap-drop",
         "ALL",
     ]

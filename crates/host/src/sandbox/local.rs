@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::spec::SandboxSpec;
@@ -17,7 +17,7 @@ use crate::fs::{give, open_regular, remove_tree, set_mode};
 use crate::job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
 use crate::lines::LineSplitter;
 use crate::log::Log;
-use crate::spawn::spawn;
+use crate::spawn::{Group, spawn};
 
 /// How long to wait for a killed tree to be gone. Only a process stuck in the kernel takes longer.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +46,7 @@ impl SandboxOptions {
 /// first instruction. Run by a user, all happens in a user namespace.
 #[derive(Debug)]
 pub struct LocalSandbox {
+    setsid: Utf8PathBuf,
     bwrap: Utf8PathBuf,
     etc: Vec<(&'static str, Utf8PathBuf)>,
     /// The id to give up root for; absent for an ordinary user.
@@ -55,13 +56,14 @@ pub struct LocalSandbox {
 impl LocalSandbox {
     /// Finds the tools, and runs an empty sandbox to see whether the kernel permits it.
     pub async fn new(options: SandboxOptions) -> Result<Self, HostError> {
+        let setsid = tools::find("setsid", "util-linux")?;
         let bwrap = tools::find("bwrap", "bubblewrap")?;
         let privileged = rustix::process::geteuid().is_root();
         if privileged {
             tools::find("setpriv", "util-linux")?;
         }
         let etc = etc::write(&options.state.join("etc"))?;
-        let sandbox = Self { bwrap, etc, drop_to: privileged.then_some(options.build_id) };
+        let sandbox = Self { setsid, bwrap, etc, drop_to: privileged.then_some(options.build_id) };
         let job = Job {
             sandbox: SandboxSpec::default(),
             program: "true".to_owned(),
@@ -85,7 +87,11 @@ impl LocalSandbox {
     }
 
     fn command(&self, job: &Job) -> Command {
-        let mut command = std::process::Command::new(&self.bwrap);
+        // A session of its own, without a terminal that a job could type at or that could send it Ctrl-C: drivetrain tells
+        // jobs in its own way and order. Not bubblewrap's `--new-session`: that is begun half-way through, when the process
+        // that begins it has not yet asked to be killed with its parent and can no more be reached through its group.
+        let mut command = Command::new(&self.setsid);
+        command.arg(&self.bwrap);
         // Cleared for bubblewrap itself as well: a job can read what its parent was started with.
         command.env_clear().env("PATH", "/usr/bin:/bin");
         command.args(arguments::isolation(self.drop_to.is_none()));
@@ -94,9 +100,7 @@ impl LocalSandbox {
         command.args(arguments::prelude(&job.sandbox, self.drop_to));
         command.arg(&job.program).args(&job.arguments);
         command.stdin(Stdio::null());
-        // Ctrl-C at the terminal is drivetrain's to handle: it tells the jobs in its own way and order.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        Command::from(command)
+        command
     }
 
     async fn execute(
@@ -132,7 +136,9 @@ impl LocalSandbox {
         let ending = match ending {
             None => self.wait(&mut child, job, started, cancel).await?,
             Some(ending) => {
-                kill(&mut child).await.map_err(process())?;
+                // With bubblewrap go all processes of the job's namespace: the kernel kills them with its first, which
+                // has asked to be killed with bubblewrap.
+                child.kill().await.map_err(process())?;
                 // The tree is gone when the last holder of the pipe is.
                 let rest = pump_rest(&mut output, &mut log, sink);
                 tokio::time::timeout(KILL_PATIENCE, rest).await.unwrap_or(Ok(()))?;
@@ -148,7 +154,7 @@ impl LocalSandbox {
     /// Waits for a job whose output has ended: it may have closed its output and still run.
     async fn wait(
         &self,
-        child: &mut Child,
+        child: &mut Group,
         job: &Job,
         started: Instant,
         cancel: &CancellationToken,
@@ -163,15 +169,9 @@ impl LocalSandbox {
             () = cancel.cancelled() => Ending::Cancelled,
             () = sleep(left) => Ending::TimedOut,
         };
-        kill(child).await.map_err(process())?;
+        child.kill().await.map_err(process())?;
         Ok(ending)
     }
-}
-
-/// Kills bubblewrap and waits for it. The first process of the job's process namespace has asked the kernel
-/// to be killed with it, and the kernel kills everything else in the namespace with that one.
-async fn kill(child: &mut Child) -> std::io::Result<()> {
-    child.kill().await
 }
 
 async fn sleep(time: Option<Duration>) {
