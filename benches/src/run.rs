@@ -86,7 +86,7 @@ pub fn configuration(setting: &Setting, snapshot: &str, directory: &str) -> Stri
          baseos:\n      url: {lab}/www/train/BaseOS/{{arch}}/os/{{snapshot}}\n      snapshot: {snapshot}\n    \
          appstream:\n      url: {lab}/www/train/AppStream/{{arch}}/os/{{snapshot}}\n      snapshot: {snapshot}\ndriver:\n  \
          name: doca-ofed\n  version: 3.2.0\n  repository:\n    url: {lab}/www/doca/{{version}}/rhel9/{{arch}}\n    keys: \
-         [{lab}/www/keys/RPM-GPG-KEY-vendor]\npublish:\n  directory:\n    path: {directory}/published\n"
+         [{lab}/www/keys/RPM-GPG-KEY-vendor]\n  macros: {{KMP: 1}}\npublish:\n  directory:\n    path: {directory}/published\n"
     )
 }
 

@@ -75,6 +75,9 @@ pub struct Recipe {
     pub debuginfo: Debuginfo,
     /// How RPMs are compressed, as RPM's `_binary_payload` says it.
     pub payload: String,
+    /// Whether the spec files may use `%kernel_module_package`, and so make `kmod-NAME` packages: what the vendor's
+    /// call `KMP`. Without that macro they make `NAME-modules`.
+    pub kernel_module_packages: bool,
 }
 
 /// A patch that is applied at the end of `%prep`, with `patch -p1`, in the source's top directory.
@@ -108,6 +111,7 @@ impl Default for Recipe {
             patches: Vec::new(),
             debuginfo: Debuginfo::Drop,
             payload: "w3.zstdio".to_owned(),
+            kernel_module_packages: true,
         }
     }
 }
@@ -123,7 +127,7 @@ impl Recipe {
             // The interface of the vendor's spec files.
             ("KVERSION", kernel.as_str()),
             ("K_SRC", &format!("/usr/src/kernels/{kernel}")),
-            ("KMP", "1"),
+            ("KMP", if self.kernel_module_packages { "1" } else { "0" }),
             ("_kmp_build_num", ".1"),
             // What they ask of the distribution.
             ("_vendor", "redhat"),
@@ -133,6 +137,8 @@ impl Recipe {
             ("_unitdir", "/usr/lib/systemd/system"),
             ("_udevrulesdir", "/usr/lib/udev/rules.d"),
             ("_modulesloaddir", "/usr/lib/modules-load.d"),
+            // Their scripts take RHEL's /bin/sh for granted, which is bash.
+            ("_buildshell", "/bin/bash"),
             // No package of debugging information, and no links that would make two packages conflict.
             ("debug_package", "%{nil}"),
             ("_build_id_links", "none"),

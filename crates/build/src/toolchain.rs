@@ -20,6 +20,9 @@ pub struct Toolchain {
     pub digest: Sha256Digest,
     /// For people: `gcc 12.2.0, ld 2.40, make 4.3, rpmbuild 4.18.0`.
     pub description: String,
+    /// Whether RPM has the macro `%kernel_module_package`, by which spec files make `kmod-` packages. It comes with
+    /// kernel-rpm-macros on Enterprise Linux, and does not exist elsewhere.
+    pub kernel_module_package: bool,
 }
 
 /// Why the tools could not be looked at.
@@ -48,6 +51,7 @@ pub enum ToolchainError {
 
 /// What nothing is built without.
 const REQUIRED: &[(&str, &str)] = &[
+    ("usr/bin/bash", "bash"),
     ("usr/bin/gcc", "gcc"),
     ("usr/bin/ld", "binutils"),
     ("usr/bin/make", "make"),
@@ -95,7 +99,7 @@ impl Toolchain {
         };
         now.write(state);
         let description = now.description.map(|(_, description)| description).unwrap_or_default();
-        Ok(Self { digest, description })
+        Ok(Self { digest, description, kernel_module_package: has_kernel_module_package(root.path()) })
     }
 }
 
@@ -169,6 +173,20 @@ fn files(root: &Utf8Path) -> Vec<String> {
     files.retain(|name| root.join(name).is_file());
     files.sort();
     files
+}
+
+/// Where RPM looks for macros of a distribution's packages.
+const MACRO_DIRECTORIES: &[&str] = &["usr/lib/rpm/macros.d", "usr/lib/rpm/redhat", "etc/rpm"];
+
+fn has_kernel_module_package(root: &Utf8Path) -> bool {
+    MACRO_DIRECTORIES.iter().map(|directory| root.join(directory)).any(|directory| {
+        let mut files = names(&directory).into_iter().filter(|name| name.starts_with("macros"));
+        files.any(|name| {
+            fs::read(directory.join(name)).is_ok_and(|text| {
+                text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"%kernel_module_package("))
+            })
+        })
+    })
 }
 
 async fn describe(host: &dyn Host, root: &RootFs) -> Result<String, HostError> {

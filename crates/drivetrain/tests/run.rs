@@ -465,3 +465,18 @@ fn an_ordinary_user_builds_and_publishes_without_any_privilege() {
     assert_eq!(whole(&site.repository(kernel)), Ok(Some(site.served(kernel))));
     assert!(site.path("home/.local/state/drivetrain/runs").is_dir());
 }
+
+#[test]
+fn where_kmod_packages_cannot_be_made_the_plan_says_so_and_modules_packages_are_published() {
+    let Some(mut site) = Site::fetched() else { return };
+    site.configure(|settings| {
+        settings.macros.clear();
+        settings.include = vec![MINI[0].to_owned()];
+    });
+    let plan = site.run(&["plan", "--no-lock"]).succeeds();
+    plan.says("COMPONENT-modules packages instead of kmod-COMPONENT");
+    site.run(&["run"]).succeeds();
+    let served = site.served(&site.lab.newer);
+    assert!(served.iter().any(|name| name.starts_with("hello-modules-1.0")), "{served:?}");
+    assert!(!served.iter().any(|name| name.starts_with("kmod-")), "{served:?}");
+}

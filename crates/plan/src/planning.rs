@@ -6,7 +6,7 @@ use drivetrain_build::{KeyInputs, component_key};
 use drivetrain_config::Config;
 use drivetrain_model::{
     ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
-    PlannedPublication, PublicationState, Sha256Digest,
+    PlannedPublication, Problem, PublicationState, Severity, Sha256Digest,
 };
 
 use crate::components::OrderedComponent;
@@ -19,6 +19,8 @@ pub struct Tools {
     pub digest: Sha256Digest,
     /// The toolchain in words.
     pub description: String,
+    /// Whether RPM has the macro `%kernel_module_package` there.
+    pub kernel_module_package: bool,
 }
 
 /// What exists already.
@@ -81,9 +83,29 @@ pub fn plan(
             path: existing.path.clone(),
             state: state(existing, lock.digest()),
         },
-        problems: Vec::new(),
+        problems: module_packages(config, tools).into_iter().collect(),
         lock,
     }
+}
+
+/// The macro by which the vendor's spec files set what their packages are called.
+const KMP: &str = "KMP";
+
+/// That packages will not be called what they are called on Enterprise Linux, unless that is what the configuration
+/// says.
+fn module_packages(config: &Config, tools: &Tools) -> Option<Problem> {
+    if tools.kernel_module_package || config.driver.macros.contains_key(KMP) {
+        return None;
+    }
+    Some(Problem {
+        severity: Severity::Warning,
+        what: "the builder's RPM has no %kernel_module_package: the spec files will make COMPONENT-modules packages \
+               instead of kmod-COMPONENT"
+            .to_owned(),
+        next: "build on Enterprise Linux with kernel-rpm-macros installed to have kmod packages, or say \
+               `macros: {KMP: 0}` under `driver` if these are what you want"
+            .to_owned(),
+    })
 }
 
 fn state(existing: &Existing, lock: Sha256Digest) -> PublicationState {
@@ -99,7 +121,7 @@ fn lock(config: &Config, selection: &Selection, components: &Components, tools: 
         vec![selection.core.input.clone(), selection.devel.input.clone(), selection.source.input.clone()];
     inputs.extend(components.ordered.iter().filter_map(extra_input));
     inputs.sort_by(|a, b| (a.role, &a.nevra).cmp(&(b.role, &b.nevra)));
-    let recipe = recipe(config);
+    let recipe = recipe(config, tools.kernel_module_package);
     let mut keys: BTreeMap<ComponentName, Sha256Digest> = BTreeMap::new();
     let mut locked = Vec::new();
     for component in &components.ordered {

@@ -3,11 +3,12 @@
 use drivetrain_build::{Debuginfo, Recipe};
 use drivetrain_config::{Builder, Config};
 
-/// The recipe of every component of a configuration: the defaults, with what the configuration adds.
+/// The recipe of every component of a configuration: the defaults, with what the configuration adds. Whether the
+/// builder has `%kernel_module_package` decides what the packages are called.
 #[must_use]
-pub fn recipe(config: &Config) -> Recipe {
+pub fn recipe(config: &Config, kernel_module_package: bool) -> Recipe {
     let Builder::Sandbox(sandbox) = &config.builder;
-    let mut recipe = Recipe::default();
+    let mut recipe = Recipe { kernel_module_packages: kernel_module_package, ..Recipe::default() };
     recipe.macros.extend(config.driver.macros.clone());
     recipe.with.extend(config.driver.with.iter().cloned());
     recipe.without.extend(config.driver.without.iter().cloned());

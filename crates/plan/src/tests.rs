@@ -262,7 +262,7 @@ fn mistakes_about_components_are_said() {
 }
 
 fn tools() -> Tools {
-    Tools { digest: Sha256Digest::of(b"gcc"), description: "gcc 12".to_owned() }
+    Tools { digest: Sha256Digest::of(b"gcc"), description: "gcc 12".to_owned(), kernel_module_package: true }
 }
 
 #[test]
@@ -338,4 +338,19 @@ proptest! {
             Err(refusal) => prop_assert!(refusal.to_string().contains("circle")),
         }
     }
+}
+
+#[test]
+fn a_builder_without_the_macros_of_enterprise_linux_is_told_of_once_it_matters() {
+    let warnings = |driver: &str| {
+        let config = config("latest", driver);
+        let selection = select(&config, &train(&[NEW], &[NEW]), &vendor()).unwrap();
+        let components = components(&config, &stack()).unwrap();
+        let tools = Tools { kernel_module_package: false, ..tools() };
+        let plan = plan(&config, &selection, &components, &tools, &Existing::default());
+        plan.problems.into_iter().map(|problem| problem.what).collect::<Vec<_>>()
+    };
+    let warned = warnings("");
+    assert!(warned.len() == 1 && warned[0].contains("COMPONENT-modules"), "{warned:?}");
+    assert!(warnings("  macros: {KMP: 0}\n").is_empty());
 }

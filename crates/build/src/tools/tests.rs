@@ -43,7 +43,11 @@ impl Bench {
                 ccache: path.join("ccache"),
                 logs: path.join("logs"),
             },
-            toolchain: Toolchain { digest: Sha256Digest::of(b"tools"), description: String::new() },
+            toolchain: Toolchain {
+                digest: Sha256Digest::of(b"tools"),
+                description: String::new(),
+                kernel_module_package: true,
+            },
         };
         let tools = Tools::write(&request, Utf8Path::new("/"), &path).unwrap();
         Self { directory, host, tools, request }

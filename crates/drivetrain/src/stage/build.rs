@@ -81,7 +81,7 @@ fn request(
     logs: Utf8PathBuf,
 ) -> Result<BuildRequest> {
     let Builder::Sandbox(sandbox) = &config.builder;
-    let recipe = recipe(config);
+    let recipe = recipe(config, planned.toolchain.kernel_module_package);
     let components = planned
         .components
         .ordered

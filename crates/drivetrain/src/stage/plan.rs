@@ -43,7 +43,11 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
     let cell = config.cell(selection.kernel.release.clone());
     let path = repository_path(config, &cell)?;
     let existing = existing(context, config, &path)?;
-    let tools = Tools { digest: toolchain.digest, description: toolchain.description.clone() };
+    let tools = Tools {
+        digest: toolchain.digest,
+        description: toolchain.description.clone(),
+        kernel_module_package: toolchain.kernel_module_package,
+    };
     let plan = plan(config, &selection, &components, &tools, &existing);
     let reuse = plan
         .components

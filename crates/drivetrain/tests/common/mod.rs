@@ -136,7 +136,8 @@ impl Settings {
             source: None,
             include: Vec::new(),
             extra: Vec::new(),
-            macros: Vec::new(),
+            // The lab's spec files make kmod packages without the macro of Enterprise Linux.
+            macros: vec![("KMP".to_owned(), "1".to_owned())],
             base_url: None,
             publish: site.join("published"),
         }
