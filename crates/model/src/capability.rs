@@ -116,6 +116,35 @@ impl Capability {
     }
 }
 
+impl Capability {
+    /// Whether libsolv, and so dnf, takes `self` as met by `provided`, or as in conflict with it
+    /// (`pool_intersect_evrs`). It differs from [`Capability::is_met_by`] where one side has a release and the
+    /// other has not: what librpm takes as met, libsolv does too, and sometimes more. So a requirement is only
+    /// good for both where librpm says so, and a conflict is none for both only where libsolv says so.
+    #[must_use]
+    pub fn overlaps(&self, provided: &Capability) -> bool {
+        if self.name != provided.name {
+            return false;
+        }
+        let (Some(wanted), Some(offered)) = (&self.constraint, &provided.constraint) else {
+            return true;
+        };
+        let (want, offer) = (wanted.comparison, offered.comparison);
+        if want.allows_less() && offer.allows_less() || want.allows_greater() && offer.allows_greater() {
+            return true;
+        }
+        match offered.evr.compare_as_dependency(&wanted.evr) {
+            Ordering::Less => want.allows_less() || offer.allows_greater(),
+            Ordering::Greater => want.allows_greater() || offer.allows_less(),
+            Ordering::Equal => match (offered.evr.release.is_empty(), wanted.evr.release.is_empty()) {
+                (true, false) => offer.allows_equal(),
+                (false, true) => want.allows_equal(),
+                _ => offer.allows_equal() && want.allows_equal(),
+            },
+        }
+    }
+}
+
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -146,6 +175,21 @@ mod tests {
         assert!(met("1.0-5", LessOrEqual, "1.0"));
         assert!(!met("1.0-5", Greater, "1.0"));
         assert!(met("1.0", GreaterOrEqual, "1.0-9"));
+    }
+
+    #[test]
+    fn libsolv_takes_as_met_what_librpm_does_and_more() {
+        use proptest::prelude::*;
+        let comparison = prop::sample::select(vec![Less, LessOrEqual, Equal, GreaterOrEqual, Greater]);
+        let capability = ("[12](-[12])?", comparison)
+            .prop_map(|(evr, comparison)| Capability::versioned("x", comparison, Evr::parse(&evr)));
+        proptest!(|(wanted in capability.clone(), offered in capability)| {
+            prop_assert!(!wanted.is_met_by(&offered) || wanted.overlaps(&offered), "{wanted}, {offered}");
+        });
+        // The one that differs in practice: `Provides: x = 1` for `Requires: x < 1-5`.
+        let wanted = Capability::versioned("x", Less, Evr::parse("1-5"));
+        let offered = Capability::versioned("x", Equal, Evr::parse("1"));
+        assert!(wanted.overlaps(&offered) && !wanted.is_met_by(&offered));
     }
 
     #[test]
