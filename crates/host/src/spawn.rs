@@ -44,7 +44,7 @@ impl Group {
         let leader = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(leader) = leader {
             // There is none where the leader has ended, or has not yet begun one: then it is alone, and is killed alone.
-            drop(kill_process_group(leader, Signal::KILL));
+            let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 }
