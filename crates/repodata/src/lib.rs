@@ -27,6 +27,7 @@ mod filelists;
 mod href;
 mod index;
 mod limits;
+mod modules;
 mod primary;
 mod repomd;
 mod verify;
@@ -39,6 +40,7 @@ pub use filelists::{FileKind, Owner, PackageFiles, PathPattern, RepositoryFile, 
 pub use href::{HrefError, check_href};
 pub use index::{Conflict, RepositoryIndex};
 pub use limits::Limits;
+pub use modules::{ModuleBuild, Modules, read_modules};
 pub use primary::{Summary, read_primary};
 pub use repomd::{Record, RecordKind, Repomd, parse_repomd};
 pub use verify::{VerifyingReader, open_record};
