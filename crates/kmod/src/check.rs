@@ -10,6 +10,7 @@ use drivetrain_model::KernelRelease;
 use serde::{Deserialize, Serialize};
 
 use crate::order;
+use crate::reference::KernelReference;
 use crate::symvers::{KernelSymbol, SymbolTable};
 use crate::verdict::{
     Finding, ModuleVerdict, Problem, Provider, SetFinding, SetProblem, SetVerdict, Severity,
@@ -50,29 +51,6 @@ impl NamedModule<'_> {
     }
 }
 
-/// What can be learnt of a kernel only from a module that was built for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KernelReference {
-    /// The version magic after the release.
-    pub flags: Option<String>,
-    /// The machine.
-    pub machine: Machine,
-    /// `sizeof(struct module)`.
-    pub module_struct_size: Option<u64>,
-}
-
-impl KernelReference {
-    /// Takes it from any module of the kernel's own tree.
-    #[must_use]
-    pub fn of(module: &Module<'_>) -> Self {
-        Self {
-            flags: module.vermagic().map(|magic| Vermagic::parse(&magic).flags.to_owned()),
-            machine: module.machine(),
-            module_struct_size: module.module_struct_size(),
-        }
-    }
-}
-
 /// A kernel, as modules see it.
 #[derive(Debug, Clone)]
 pub struct KernelSymbols {
@@ -80,8 +58,8 @@ pub struct KernelSymbols {
     pub release: KernelRelease,
     /// Its `Module.symvers`, with the modules of its tree.
     pub symbols: SymbolTable,
-    /// What a module of its tree tells; without it, flags, machine and the size of `struct module` are only
-    /// compared within the set.
+    /// What a module of its tree tells, or its configuration; what neither tells (flags, machine, the size of
+    /// `struct module`) is only compared within the set.
     pub reference: Option<KernelReference>,
     /// Its `CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS`: a namespace that is not imported is a warning.
     pub allow_missing_namespace_imports: bool,
@@ -94,7 +72,7 @@ impl KernelSymbols {
         Self { release, symbols, reference: None, allow_missing_namespace_imports: false }
     }
 
-    /// Adds what a module of its tree tells.
+    /// Adds what a module of its tree or its configuration tells.
     #[must_use]
     pub fn with_reference(self, reference: KernelReference) -> Self {
         Self { reference: Some(reference), ..self }
@@ -302,10 +280,9 @@ impl<'a> Set<'a> {
                 Problem::Release { built_for: magic.release.to_owned(), kernel: self.kernel.release.clone() };
             judged.add(if overlooked { Severity::Strict } else { Severity::Fatal }, problem);
         }
-        let reference = self.kernel.reference.as_ref().and_then(|reference| reference.flags.as_ref());
-        if let Some(flags) = reference.filter(|flags| **flags != magic.flags) {
-            let problem = Problem::Flags { module: magic.flags.to_owned(), kernel: flags.clone() };
-            judged.add(Severity::Fatal, problem);
+        let reference = self.kernel.reference.as_ref().filter(|reference| !reference.has_flags_of(&magic));
+        if let Some(kernel) = reference.and_then(|reference| reference.flags.clone()) {
+            judged.add(Severity::Fatal, Problem::Flags { module: magic.flags.to_owned(), kernel });
         }
     }
 
@@ -313,9 +290,8 @@ impl<'a> Set<'a> {
     fn judge_build(&self, at: usize, judged: &mut Judged) {
         let module = self.module(at);
         if let Some(reference) = &self.kernel.reference {
-            if reference.machine != module.machine() {
-                let problem = Problem::Machine { module: module.machine(), kernel: reference.machine };
-                judged.add(Severity::Fatal, problem);
+            if let Some(kernel) = reference.machine.filter(|machine| *machine != module.machine()) {
+                judged.add(Severity::Fatal, Problem::Machine { module: module.machine(), kernel });
             }
             let size = module.module_struct_size();
             if let Some(kernel) =

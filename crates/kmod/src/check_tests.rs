@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ReferenceSource;
 use crate::fixture::ModuleBuilder;
 
 const RELEASE: &str = "6.1.0-56-cloud-amd64";
@@ -17,8 +18,10 @@ const SYMVERS: &str = "0x00000007\tmodule_layout\tvmlinux\tEXPORT_SYMBOL\t\n\
 fn kernel() -> KernelSymbols {
     KernelSymbols::new(KernelRelease::parse(RELEASE).unwrap(), SymbolTable::parse(SYMVERS).unwrap())
         .with_reference(KernelReference {
+            source: ReferenceSource::Module,
             flags: Some(FLAGS.to_owned()),
-            machine: Machine::X86_64,
+            has_unknown_seed: false,
+            machine: Some(Machine::X86_64),
             module_struct_size: Some(896),
         })
 }

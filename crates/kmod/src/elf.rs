@@ -83,6 +83,12 @@ impl Machine {
     pub const X86_64: Self = Self(elf::EM_X86_64.0);
     /// ARM, 64 bits.
     pub const AARCH64: Self = Self(elf::EM_AARCH64.0);
+    /// POWER, 64 bits, of either byte order.
+    pub const PPC64: Self = Self(elf::EM_PPC64.0);
+    /// IBM Z.
+    pub const S390: Self = Self(elf::EM_S390.0);
+    /// RISC-V, of either word size.
+    pub const RISCV: Self = Self(elf::EM_RISCV.0);
 }
 
 impl std::fmt::Display for Machine {

@@ -6,11 +6,12 @@
 //! to its size.
 //!
 //! * [`Module`] reads one module from its bytes; [`decompress`] gets at those bytes first.
-//! * [`SymbolTable`] reads a kernel's `Module.symvers`.
+//! * [`SymbolTable`] reads a kernel's `Module.symvers`, [`KernelConfig`] its configuration.
 //! * [`check_set`] puts a set of modules beside a kernel and answers with a [`SetVerdict`].
 
 mod check;
 mod compress;
+mod config;
 mod crc;
 mod elf;
 mod exports;
@@ -21,14 +22,16 @@ mod modinfo;
 mod module;
 mod namespace;
 mod order;
+mod reference;
 mod signature;
 mod symvers;
 mod verdict;
 mod vermagic;
 mod versions;
 
-pub use check::{KernelReference, KernelSymbols, NamedModule, VermagicPolicy, check_set, would_load};
+pub use check::{KernelSymbols, NamedModule, VermagicPolicy, check_set, would_load};
 pub use compress::{Compression, DecompressError, decompress};
+pub use config::KernelConfig;
 pub use crc::SymbolCrc;
 pub use elf::{Machine, ModuleError, Undefined};
 pub use exports::Export;
@@ -36,6 +39,7 @@ pub use license::is_gpl_compatible;
 pub use modinfo::Modinfo;
 pub use module::{Module, ModuleSummary};
 pub use namespace::namespace_names_module;
+pub use reference::{KernelReference, ReferenceSource};
 pub use signature::{Signature, SignatureError, SignatureSummary};
 pub use symvers::{
     CrcConflict, ExportKind, KernelSymbol, SymbolTable, SymversError, SymversProblem, module_name_of,

@@ -19,6 +19,13 @@ impl<'a> Vermagic<'a> {
         let (release, flags) = text.split_once(' ').unwrap_or((text, ""));
         Self { release, flags: flags.trim_matches(' ') }
     }
+
+    /// The flags without the seed of a random layout (`RANDSTRUCT_…`, `RANDSTRUCT_PLUGIN_…` before 5.19), which
+    /// stands last, and is joined to the word before it where that has no space after it (`aarch64`).
+    #[must_use]
+    pub fn flags_without_seed(&self) -> &'a str {
+        self.flags.split_once("RANDSTRUCT_").map_or(self.flags, |(flags, _)| flags.trim_end())
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use std::ops::ControlFlow;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_kmod::{
-    KernelReference, KernelSymbols, Module, SymbolTable, SymversError, Vermagic, decompress,
+    KernelConfig, KernelReference, KernelSymbols, Module, SymbolTable, SymversError, Vermagic, decompress,
 };
 use drivetrain_model::KernelRelease;
-use drivetrain_rpmfile::{Entry, FileFact, RpmFile};
+use drivetrain_rpmfile::{Entry, RpmFile};
 
 use crate::files::{entries, is_module, is_rpm, metadata, reading};
 use crate::modules::label;
@@ -24,8 +24,9 @@ use crate::{Limits, ProveError};
 
 /// The table's names: as the kernel's build writes it, and as it is installed beside the modules.
 const TABLES: [&str; 5] = ["Module.symvers", "symvers.gz", "symvers.xz", "symvers.zst", "symvers"];
-/// Where in a tree the kernel's configuration is: in kernel-devel, and beside the modules.
-const CONFIGS: [&str; 2] = [".config", "config"];
+/// Where in a tree the kernel's configuration is: in kernel-devel, beside the modules, and what modules are
+/// compiled with. One is as good as another; the first that is there is read.
+const CONFIGS: [&str; 4] = [".config", "config", "include/config/auto.conf", "include/generated/autoconf.h"];
 /// Where in a tree the release is.
 const RELEASE: &str = "include/config/kernel.release";
 /// Where kernels are below a root.
@@ -44,8 +45,9 @@ const MAX_CONFIG: u64 = 16 << 20;
 /// The release is what the kernel's files say, and `release` must be the same if given. A file without a tree
 /// around it does not say it, and needs `release`.
 ///
-/// A module of the kernel's own tree becomes the reference where one is at hand: below `/lib/modules/RELEASE`,
-/// and in an RPM if it comes before the table.
+/// What modules must be like beside their symbols (flags of the version magic, machine) is told by a module of
+/// the kernel's own tree where one is at hand: below `/lib/modules/RELEASE`, and in an RPM if it comes before the
+/// table. Otherwise it follows from the kernel's configuration, where there is one.
 ///
 /// # Errors
 /// Where there is no such table or several, one is damaged or not a kernel's, and where its release is unknown
@@ -61,19 +63,18 @@ pub fn read_kernel(path: &Utf8Path, release: Option<&KernelRelease>) -> Result<K
 #[derive(Default)]
 struct Parts {
     symbols: Option<SymbolTable>,
+    /// What a module of its tree tells.
     reference: Option<KernelReference>,
-    allow_missing_namespace_imports: bool,
+    config: KernelConfig,
 }
 
 impl Parts {
     /// `None` where there is no table.
     fn kernel(self, release: KernelRelease) -> Option<KernelSymbols> {
-        let allow_missing_namespace_imports = self.allow_missing_namespace_imports;
-        let (symbols, reference) = (self.symbols?, self.reference);
         Some(KernelSymbols {
-            reference,
-            allow_missing_namespace_imports,
-            ..KernelSymbols::new(release, symbols)
+            reference: self.reference.or_else(|| self.config.reference()),
+            allow_missing_namespace_imports: self.config.allows_missing_namespace_imports(),
+            ..KernelSymbols::new(release, self.symbols?)
         })
     }
 }
@@ -114,15 +115,10 @@ fn read_table(reader: impl Read, file: &str) -> Result<SymbolTable, Failure> {
     Ok(table)
 }
 
-/// `CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS`: `init/Kconfig`, `kernel/module/Kconfig`.
-fn allows_missing_imports(config: &[u8]) -> bool {
-    config.split(|&byte| byte == b'\n').any(|line| line == b"CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS=y")
-}
-
-fn read_config(reader: impl Read) -> io::Result<bool> {
+fn read_config(reader: impl Read) -> io::Result<KernelConfig> {
     let mut config = Vec::new();
     reader.take(MAX_CONFIG).read_to_end(&mut config)?;
-    Ok(allows_missing_imports(&config))
+    Ok(KernelConfig::parse(&config))
 }
 
 /// What a module of the kernel's tree tells. Nothing, if it is another kernel's.
@@ -224,7 +220,7 @@ impl Parts {
         if let Some(config) = CONFIGS.map(|name| directory.join(name)).into_iter().find(|path| path.is_file())
         {
             let file = File::open(&config).map_err(reading(&config))?;
-            self.allow_missing_namespace_imports = read_config(file).map_err(reading(&config))?;
+            self.config = read_config(file).map_err(reading(&config))?;
         }
         if let Some(module) = first_module(&directory.join("kernel"))? {
             let file = File::open(&module).map_err(reading(&module))?;
@@ -263,14 +259,15 @@ fn from_package(path: &Utf8Path, asked: Option<&KernelRelease>) -> Result<Kernel
     let directory = table.parent().unwrap_or(&table);
     let release = settle(&label(Some(path.as_str()), table.as_str()), release_of(directory), asked)?;
     let mut parts = Parts::default();
-    let mut config_is_read = !package.files.iter().any(|file| is_config(file, directory));
+    let config = config_of(&package, directory);
+    let mut config_is_read = config.is_none();
     package::walk(path, |entry, content| {
         let file = Utf8Path::new(&entry.file.path);
         let name = label(Some(path.as_str()), file.as_str());
         if file == table {
             parts.symbols = Some(read_table(content, &name)?);
-        } else if is_config(entry.file, directory) {
-            parts.allow_missing_namespace_imports = read_config(content)?;
+        } else if Some(file) == config {
+            parts.config = read_config(content)?;
             config_is_read = true;
         } else if parts.reference.is_none() && is_reference(entry, directory) {
             parts.reference = read_reference(content, &name, &release)?;
@@ -287,11 +284,16 @@ fn is_reference(entry: &Entry<'_>, directory: &Utf8Path) -> bool {
     entry.content_size > 0 && is_module(path.as_str()) && path.starts_with(directory.join("kernel"))
 }
 
-fn is_config(file: &FileFact, directory: &Utf8Path) -> bool {
-    let path = Utf8Path::new(&file.path);
-    has_content(file)
-        && path.parent() == Some(directory)
-        && CONFIGS.iter().any(|name| path.file_name() == Some(name))
+/// The kernel's configuration in an RPM.
+fn config_of<'a>(package: &'a RpmFile, directory: &Utf8Path) -> Option<&'a Utf8Path> {
+    CONFIGS.iter().find_map(|name| {
+        let path = directory.join(name);
+        package
+            .files
+            .iter()
+            .find(|file| has_content(file) && path == file.path)
+            .map(|file| file.path.as_str().into())
+    })
 }
 
 /// The path of the table in an RPM.

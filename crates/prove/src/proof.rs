@@ -3,7 +3,7 @@
 use std::fmt;
 
 use drivetrain_kmod::{
-    KernelSymbols, Module, ModuleVerdict, NamedModule, SetVerdict, VermagicPolicy, check_set,
+    KernelReference, KernelSymbols, Module, ModuleVerdict, NamedModule, SetVerdict, VermagicPolicy, check_set,
 };
 use drivetrain_model::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,9 @@ pub struct Proof {
     pub modules: Vec<ProvenModule>,
     /// How many symbols that modules need were looked up, weak ones included.
     pub symbols: usize,
-    /// Whether a module of the kernel's own tree was at hand, to compare machine, flags of the version magic
-    /// and the size of `struct module` with. Without it, these are only compared within the set.
-    pub reference: bool,
+    /// What the modules were compared with beside the kernel's symbols: flags of the version magic, machine, size
+    /// of `struct module`. What is not known of these was only compared within the set.
+    pub reference: Option<KernelReference>,
 }
 
 /// A module that was judged.
@@ -41,6 +41,19 @@ impl Proof {
     /// Every module with the answer for it, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ProvenModule, &ModuleVerdict)> {
         self.modules.iter().zip(&self.verdict.modules)
+    }
+
+    /// What the kernel's loader compares and nothing at hand told of the kernel, in words; `None` where it was
+    /// told.
+    #[must_use]
+    pub fn untold(&self) -> Option<&'static str> {
+        let known = |fact: fn(&KernelReference) -> bool| self.reference.as_ref().is_some_and(fact);
+        match (known(|kernel| kernel.flags.is_some()), known(|kernel| kernel.machine.is_some())) {
+            (true, true) => None,
+            (true, false) => Some("the machine"),
+            (false, true) => Some("the flags of the version magic"),
+            (false, false) => Some("the flags of the version magic and the machine"),
+        }
     }
 }
 
@@ -81,7 +94,7 @@ pub fn prove(
         verdict,
         symbols: parsed.iter().map(|parsed| parsed.module.undefined().len()).sum(),
         modules: parsed.into_iter().map(|parsed| parsed.proven).collect(),
-        reference: kernel.reference.is_some(),
+        reference: kernel.reference.clone(),
     })
 }
 

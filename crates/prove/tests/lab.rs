@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_kmod::{Finding, Problem, VermagicPolicy};
-use drivetrain_prove::{Proof, prove, read_kernel};
-use support::{Place, chain, lab, read};
+use drivetrain_prove::{ModuleFile, Proof, prove, read_kernel};
+use support::{Place, chain, lab, patch, read};
 
 /// The directories with each kernel's RPMs, oldest first.
 fn kernels(lab: &Utf8Path) -> Vec<Utf8PathBuf> {
@@ -77,6 +77,38 @@ fn a_kernel_loads_its_own_modules() {
     assert!(!proof.verdict.is_good());
     let other = |finding: &Finding| matches!(finding.problem, Problem::Release { .. });
     assert!(proof.verdict.modules.iter().all(|module| module.findings.iter().any(other)), "{proof}");
+}
+
+#[test]
+fn modules_with_other_flags_or_for_another_machine_are_noticed_by_every_form_of_a_kernel() {
+    let Some(lab) = lab() else { return };
+    let directory = kernels(&lab).remove(0);
+    let modules = read(&[rpm(&directory, "kernel-modules-extra")]).unwrap().modules;
+    let patched = |from: &[u8], to: &[u8]| -> Vec<ModuleFile> {
+        modules
+            .iter()
+            .map(|module| ModuleFile { bytes: patch(module.bytes.clone(), from, to), ..module.clone() })
+            .collect()
+    };
+    let aarch64: Vec<ModuleFile> = modules
+        .iter()
+        .map(|module| {
+            let mut module = module.clone();
+            module.bytes[18] = 183;
+            module
+        })
+        .collect();
+    let others =
+        [patched(b" SMP preempt ", b" SMX preempt "), patched(b" modversions ", b"             "), aarch64];
+    for name in ["kernel-devel", "kernel-core"] {
+        let kernel = read_kernel(&rpm(&directory, name), None).unwrap();
+        let whole = [modules.clone(), read(&[rpm(&directory, "kernel-modules")]).unwrap().modules].concat();
+        assert!(prove(&whole, &kernel, VermagicPolicy::Exact).unwrap().verdict.is_good());
+        for other in &others {
+            let proof = prove(other, &kernel, VermagicPolicy::AsKernel).unwrap();
+            assert_eq!(proof.verdict.refused().count(), other.len(), "{name}: {proof}");
+        }
+    }
 }
 
 #[test]

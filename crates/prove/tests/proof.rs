@@ -4,7 +4,7 @@
 mod support;
 
 use camino::Utf8Path;
-use drivetrain_kmod::{Machine, Severity, VermagicPolicy};
+use drivetrain_kmod::{KernelSymbols, Machine, ReferenceSource, Severity, VermagicPolicy};
 use drivetrain_model::KernelRelease;
 use drivetrain_prove::{ModuleFile, Proof, prove, read_kernel};
 use rpm::CompressionType;
@@ -87,7 +87,7 @@ fn what_else_the_files_tell_is_used() {
     let kernel = read_kernel(&place.write("core.rpm", core()), None).unwrap();
     assert!(!kernel.allow_missing_namespace_imports);
     let reference = kernel.reference.unwrap();
-    assert_eq!((reference.machine, reference.module_struct_size), (Machine::X86_64, Some(1088)));
+    assert_eq!((reference.machine, reference.module_struct_size), (Some(Machine::X86_64), Some(1088)));
 
     let directory = format!("lib/modules/{RELEASE}");
     place.write(&format!("{directory}/symvers.gz"), gzip(symvers().as_bytes()));
@@ -97,6 +97,94 @@ fn what_else_the_files_tell_is_used() {
     let kernel = read_kernel(&place.path().join(&directory), None).unwrap();
     assert!(kernel.allow_missing_namespace_imports);
     assert_eq!(kernel.reference.unwrap().module_struct_size, Some(896));
+}
+
+const CONFIG: &str = "# CONFIG_PREEMPT_RT is not set\nCONFIG_X86_64=y\nCONFIG_SMP=y\nCONFIG_PREEMPT_BUILD=y\n\
+    CONFIG_MODULE_UNLOAD=y\nCONFIG_MODVERSIONS=y\n";
+const CONFIG_HEADER: &str = "#define CONFIG_X86_64 1\n#define CONFIG_SMP 1\n#define CONFIG_PREEMPT_BUILD 1\n\
+    #define CONFIG_MODULE_UNLOAD 1\n#define CONFIG_MODVERSIONS 1\n";
+
+/// Kernels with their configuration and without a module, in every form.
+fn configured(place: &Place) -> Vec<KernelSymbols> {
+    let mut paths = Vec::new();
+    for (number, (name, text)) in [
+        (".config", CONFIG),
+        ("config", CONFIG),
+        ("include/config/auto.conf", CONFIG),
+        ("include/generated/autoconf.h", CONFIG_HEADER),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let table = format!("{SOURCES}/Module.symvers");
+        let config = format!("{SOURCES}/{name}");
+        let devel = zstd_package(&[(&config, text.as_bytes()), (&table, symvers().as_bytes())]);
+        paths.push(place.write(&format!("devel{number}.rpm"), devel));
+        place.write(&format!("{number}{config}"), text);
+        paths.push(place.write(&format!("{number}{table}"), symvers()));
+    }
+    let core = zstd_package(&[
+        (&format!("{MODULES}/config"), CONFIG.as_bytes()),
+        (&format!("{MODULES}/symvers.gz"), &gzip(symvers().as_bytes())),
+    ]);
+    paths.push(place.write("core.rpm", core));
+    paths.iter().map(|path| read_kernel(path, None).unwrap()).collect()
+}
+
+fn judge(kernel: &KernelSymbols, bytes: Vec<u8>) -> Proof {
+    let file = ModuleFile { package: None, path: "a.ko".to_owned(), bytes };
+    prove(&[file], kernel, VermagicPolicy::Exact).unwrap()
+}
+
+/// Whoever patches one module patches all of them: they fit each other, and not the kernel.
+#[test]
+fn a_kernel_without_modules_at_hand_is_known_by_its_configuration() {
+    let place = Place::new();
+    let good = module("a").build();
+    for kernel in configured(&place) {
+        assert_eq!(kernel.reference.as_ref().unwrap().source, ReferenceSource::Configuration);
+        let proof = judge(&kernel, good.clone());
+        assert!(proof.verdict.is_good() && proof.untold().is_none(), "{proof}");
+        for (from, to, finding) in [
+            (" SMP preempt", " SMX preempt", "version magic: module has \"SMX preempt"),
+            (" modversions ", "             ", "version magic: module has \"SMP preempt mod_unload\""),
+        ] {
+            let proof = judge(&kernel, patch(good.clone(), from.as_bytes(), to.as_bytes()));
+            assert!(!proof.verdict.loads() && proof.to_string().contains(finding), "{proof}");
+        }
+        let mut aarch64 = good.clone();
+        aarch64[18] = 183;
+        let proof = judge(&kernel, aarch64);
+        assert!(proof.to_string().contains("built for aarch64, kernel is x86_64"), "{proof}");
+    }
+}
+
+#[test]
+fn a_module_of_the_kernels_tree_tells_more_than_its_configuration() {
+    let place = Place::new();
+    let core = zstd_package(&[
+        (&format!("{MODULES}/config"), b"CONFIG_ARM64=y\n"),
+        (&format!("{MODULES}/kernel/one.ko"), &module("one").build()),
+        (&format!("{MODULES}/symvers.gz"), &gzip(symvers().as_bytes())),
+    ]);
+    let kernel = read_kernel(&place.write("core.rpm", core), None).unwrap();
+    let reference = kernel.reference.unwrap();
+    assert_eq!((reference.source, reference.machine), (ReferenceSource::Module, Some(Machine::X86_64)));
+}
+
+#[test]
+fn what_nothing_tells_of_a_kernel_is_said() {
+    let place = Place::new();
+    let kernel = read_kernel(&place.write("Module.symvers", symvers()), Some(&release(RELEASE))).unwrap();
+    let proof = judge(&kernel, module("a").build());
+    assert!(proof.verdict.is_good());
+    assert_eq!(proof.untold(), Some("the flags of the version magic and the machine"));
+    let power = zstd_package(&[
+        (&format!("{SOURCES}/.config"), b"CONFIG_PPC64=y\n"),
+        (&format!("{SOURCES}/Module.symvers"), symvers().as_bytes()),
+    ]);
+    let kernel = read_kernel(&place.write("ppc.rpm", power), None).unwrap();
+    assert_eq!(judge(&kernel, module("a").build()).untold(), Some("the flags of the version magic"));
 }
 
 #[test]
@@ -163,7 +251,7 @@ fn modules_that_load_say_so_and_the_others_why_not() {
         ("bad.ko.zst", zstd(&module("bad").import("ib_register_client", 0x99).import("gone", 1).build())),
     ];
     let proof = proof(&place, &files, VermagicPolicy::Exact);
-    assert!(!proof.verdict.is_good() && !proof.reference);
+    assert!(!proof.verdict.is_good() && proof.reference.is_none());
     insta::assert_snapshot!(format!("{proof:#}"), @r"
     1 of 3 modules do not load on kernel 5.14.0-427.31.1.el9_4.x86_64
       bad: does not load: symbol gone: neither kernel 5.14.0-427.31.1.el9_4.x86_64 nor the set has it

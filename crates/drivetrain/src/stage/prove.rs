@@ -14,6 +14,7 @@ use crate::failure::{Failure, Result, internal};
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
+use crate::view;
 
 /// Packages that were proven, with the evidence for it. Only [`make`] makes one.
 pub struct Proven {
@@ -43,6 +44,9 @@ pub async fn make(
         symbols: proof.symbols,
         problems: problems.clone(),
     });
+    if let Some(untold) = view::proof::untold(&proof) {
+        context.reporter.warn(untold);
+    }
     let evidence = evidence(planned, &built, &proof)?;
     keep(run, &evidence)?;
     if !proof.verdict.is_good() {

@@ -47,7 +47,20 @@ pub fn proof(proof: &Proof, all: bool) -> String {
             verdict.kernel
         );
     }
+    if let Some(untold) = untold(proof) {
+        let _ = writeln!(text, "note: {untold}");
+    }
     text
+}
+
+/// What the verdict is not about, and how to get one that is.
+pub fn untold(proof: &Proof) -> Option<String> {
+    let what = proof.untold()?;
+    Some(format!(
+        "nothing at hand tells {what} of kernel {}: the modules were compared with each other in this, and not with the \
+         kernel. Its kernel-devel or kernel-core, an RPM or unpacked, tells it",
+        proof.verdict.kernel
+    ))
 }
 
 fn good(proof: &Proof) -> usize {
