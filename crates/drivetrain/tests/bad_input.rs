@@ -198,6 +198,31 @@ fn a_package_signed_with_another_key_is_refused_although_its_checksum_is_right()
     site.run(&["plan"]).succeeds();
 }
 
+/// Gives a package of primary another release, so that its metadata name a newer one than is there.
+fn renumbered(xml: &str, name: &str) -> String {
+    let package = xml.rfind(&format!("<name>{name}</name>")).unwrap();
+    let release = package + xml[package..].find(" rel=\"").unwrap() + " rel=\"".len();
+    format!("{}9{}", &xml[..release], &xml[release..])
+}
+
+#[test]
+fn a_package_that_is_another_than_the_metadata_say_is_refused_although_it_is_signed() {
+    for (of, name) in [
+        (Mirror::vendor as fn(&Mirror) -> Repository, "doca-ofed-source"),
+        (Mirror::appstream, "kernel-devel"),
+    ] {
+        // As it is after a plan that found the package under its right name, too.
+        let Some((site, output)) = refused(|mirror| of(mirror).replace_primary(|xml| renumbered(&xml, name)))
+        else {
+            return;
+        };
+        let error = output.error();
+        assert!(error.contains("is another package than the repository's metadata say"), "{error}");
+        assert_eq!(error.matches(&format!("{name}-")).count(), 3, "the file, and both names: {error}");
+        assert!(site.last_run().exit() == Some(4));
+    }
+}
+
 #[test]
 fn packages_that_were_verified_are_verified_again_when_the_keys_change() {
     let Some(mut site) = Site::built() else { return };

@@ -38,7 +38,8 @@ async fn kernel_devel(context: &Context, config: &Config, planned: &Planned) -> 
     let (id, repository) = repository_of(config, input)?;
     let trust = Trust::of(context, &id, repository).await?;
     // Another key, or a repository whose signatures are checked now and were not before: not the same tree.
-    let place = context.state.kernels().join(format!("{}-{}", input.checksum.hex, trust.digest.short()));
+    let verified = trust.digest_for(&input.nevra).short();
+    let place = context.state.kernels().join(format!("{}-{verified}", input.checksum.hex));
     let tree = place.join("usr/src/kernels").join(release.as_str());
     let file = input.nevra.file_name();
     if tree.is_dir() {
@@ -55,7 +56,7 @@ async fn kernel_devel(context: &Context, config: &Config, planned: &Planned) -> 
         .download(&request.source, &request.checksum, request.size, &tell)
         .await
         .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let signed_by = trust.verify(&fetched.path, &location.shown()).await?;
+    let signed_by = trust.verify(&fetched.path, &location.shown(), &input.nevra).await?;
     context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signed_by));
     let (shown, unpacked, state) = (location.shown(), place.clone(), context.state.clone());
     tokio::task::spawn_blocking(move || unpack(&fetched.path, &unpacked, &state, &shown))

@@ -1,8 +1,9 @@
 //! The public keys of a repository.
 
+use camino::Utf8Path;
 use drivetrain_config::{Location, Repository, Verify};
-use drivetrain_model::{ExitCode, RepositoryId, Sha256Digest};
-use drivetrain_rpmfile::{Keyring, Signer, verify, verify_digests};
+use drivetrain_model::{ExitCode, Nevra, RepositoryId, Sha256Digest};
+use drivetrain_rpmfile::{Keyring, Problem, RpmFile, Signer, verify, verify_digests};
 use fs_err as fs;
 
 use crate::context::{Context, source};
@@ -14,8 +15,7 @@ const MAX_KEY_BYTES: u64 = 4 << 20;
 /// What a repository's packages are verified with.
 pub struct Trust {
     keyring: Option<Keyring>,
-    /// The digest over the keys: what was verified with others has to be verified again.
-    pub digest: Sha256Digest,
+    digest: Sha256Digest,
 }
 
 impl Trust {
@@ -38,29 +38,49 @@ impl Trust {
         Ok(Self { keyring: Some(keyring), digest })
     }
 
-    /// Verifies an RPM: its signature where the configuration asks for one, its own digests in any case.
-    /// Returns who signed it.
-    pub async fn verify(&self, path: &camino::Utf8Path, shown: &str) -> Result<Option<String>> {
-        let (path, keyring) = (path.to_owned(), self.keyring.clone());
-        let verified = tokio::task::spawn_blocking(move || match keyring {
-            Some(keyring) => verify(path.as_std_path(), &keyring).map(Some),
-            None => verify_digests(path.as_std_path()).map(|()| None),
-        });
-        match verified.await.map_err(|error| internal(&error))? {
-            Ok(signer) => Ok(signer.as_ref().map(words)),
-            Err(error) => {
-                // The store names files by checksum; a person knows it by the name in the repository.
-                let mut failure =
-                    Failure::new(ExitCode::Input, format!("{shown} is not to be trusted: {}", error.problem));
-                failure.next = Some(
-                    "compare the repository's `keys` with those that its keeper publishes; do not build from it \
-                     before you know why"
-                        .to_owned(),
-                );
-                Err(failure)
-            }
-        }
+    /// The digest over the keys and the name that a package goes by: what was verified with others, or under
+    /// another name, has to be verified again.
+    pub fn digest_for(&self, nevra: &Nevra) -> Sha256Digest {
+        Sha256Digest::of(format!("{} {nevra}", self.digest).as_bytes())
     }
+
+    /// Verifies an RPM that was fetched: its signature where the configuration asks for one, its own digests in any
+    /// case, and that it is the package that the metadata say is there. Returns who signed it.
+    pub async fn verify(&self, path: &Utf8Path, shown: &str, nevra: &Nevra) -> Result<Option<String>> {
+        let (path, keyring) = (path.to_owned(), self.keyring.clone());
+        let verified = tokio::task::spawn_blocking(move || {
+            let signer = match keyring {
+                Some(keyring) => Some(verify(path.as_std_path(), &keyring)?),
+                None => verify_digests(path.as_std_path()).map(|()| None)?,
+            };
+            Ok((signer, RpmFile::open(path.as_std_path())?.nevra))
+        });
+        let verified: Result<_, drivetrain_rpmfile::Error> =
+            verified.await.map_err(|error| internal(&error))?;
+        let (signer, found) = verified.map_err(|error| untrusted(shown, &error.problem))?;
+        if found != *nevra {
+            return Err(another_package(shown, nevra, &found));
+        }
+        Ok(signer.as_ref().map(words))
+    }
+}
+
+/// The store names files by checksum; a person knows it by the name in the repository.
+fn untrusted(shown: &str, problem: &Problem) -> Failure {
+    Failure::new(ExitCode::Input, format!("{shown} is not to be trusted: {problem}")).next(
+        "compare the repository's `keys` with those that its keeper publishes; do not build from it before you know \
+         why",
+    )
+}
+
+/// A good signature says who made a package, not that it is the one that was asked for: an old version under the
+/// name of a new one is signed as well.
+fn another_package(shown: &str, said: &Nevra, found: &Nevra) -> Failure {
+    Failure::new(
+        ExitCode::Input,
+        format!("{shown} is another package than the repository's metadata say: {said} there, {found} in its header"),
+    )
+    .next("do not build from it before you know why; tell whoever keeps the repository to make its metadata anew")
 }
 
 fn words(signer: &Signer) -> String {

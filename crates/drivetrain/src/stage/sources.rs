@@ -42,7 +42,7 @@ pub async fn vendor(
     chosen: &ChosenPackage,
 ) -> Result<Vec<SourcePackage>> {
     let trust = Trust::of(context, &config.driver.repository_id, &config.driver.repository).await?;
-    let identity = format!("{} {}", chosen.input.checksum, trust.digest);
+    let identity = format!("{} {}", chosen.input.checksum, trust.digest_for(&chosen.input.nevra));
     let memory = context.state.sources().join(format!("{}.json", Sha256Digest::of(identity.as_bytes())));
     if let Some(opened) = remembered(&memory, context.store()) {
         return Ok(opened.sources);
@@ -56,7 +56,7 @@ pub async fn vendor(
         .download(&location, &chosen.input.checksum, Some(chosen.input.size), &tell)
         .await
         .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let signed_by = trust.verify(&fetched.path, &location.shown()).await?;
+    let signed_by = trust.verify(&fetched.path, &location.shown(), &chosen.input.nevra).await?;
     context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signed_by.clone()));
     let (store, state) = (context.store().clone(), context.state.clone());
     let shown = location.shown();
