@@ -187,11 +187,14 @@ pub struct RunArgs {
 
 /// `drivetrain check`
 #[derive(Debug, Args)]
-#[command(after_help = "Needs no configuration. Ends with code 6 if something would not load.\n\n\
+#[command(
+    after_help = "Needs no configuration. Ends with code 6 if something would not load, and with 4 if a file cannot be\n\
+                        read or is damaged.\n\n\
                         Examples:\n  \
                         drivetrain check kmod-*.rpm --kernel kernel-devel-5.14.0-427.el9_4.x86_64.rpm\n  \
                         drivetrain check mlx5_core.ko ib_core.ko --kernel /usr/src/kernels/5.14.0-427.el9_4.x86_64\n  \
-                        drivetrain check ./driver-repo --kernel Module.symvers --release 5.14.0-427.el9_4.x86_64")]
+                        drivetrain check ./driver-repo --kernel Module.symvers --release 5.14.0-427.el9_4.x86_64"
+)]
 pub struct Check {
     /// RPMs, modules (.ko, .ko.xz, …), or directories of them. All together are judged as one set.
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]

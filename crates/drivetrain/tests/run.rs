@@ -378,6 +378,17 @@ fn check_passes_what_is_published_and_names_what_another_kernel_would_refuse() {
     note: nothing at hand tells the flags of the version magic and the machine of kernel NEWER: the modules were compared with each other in this, and not with the kernel. Its kernel-devel or kernel-core, an RPM or unpacked, tells it
     ");
     wrong.says("_printk").says(crc).says("0xdeadbeef");
+    // Bytes that are not those of the package, be it the kernel's or one of the modules'.
+    let damaged = site.path("kernel-devel.rpm");
+    let bytes = std::fs::read(&newer.devel).unwrap();
+    std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = check(&[&packages, "--kernel", damaged.to_str().unwrap()]).ends_with(4);
+    cut.says("kernel-devel.rpm: is truncated").says("fetch the RPM again");
+    let flipped = site.path("kmod-hello.rpm");
+    std::fs::copy(format!("{packages}/{}.x86_64.rpm", KMODS[0]), &flipped).unwrap();
+    common::repository::flip_a_byte(&flipped);
+    let wrong = check(&[flipped.to_str().unwrap(), "--kernel", &devel]).ends_with(4);
+    wrong.says("kmod-hello.rpm: the payload digest does not match");
     check(&[&packages, "--kernel", "Module.symvers"]).ends_with(4).says("--release");
     check(&[&packages, "--kernel", "/nowhere"]).ends_with(4);
     // A user of a module that is not among the files cannot load either.

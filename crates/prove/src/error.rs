@@ -24,7 +24,7 @@ pub enum ProveError {
     /// A name in a directory that cannot be shown or stored.
     #[error("{0}: the name is not UTF-8")]
     Name(String),
-    /// An RPM is damaged.
+    /// An RPM is damaged: its digests do not match, or it cannot be read.
     #[error(transparent)]
     Rpm(#[from] drivetrain_rpmfile::Error),
     /// A source RPM in place of a built one.

@@ -251,7 +251,7 @@ fn first_module(directory: &Utf8Path) -> Result<Option<Utf8PathBuf>, ProveError>
 
 /// Reads a kernel from an RPM, and of its payload no more than it takes.
 fn from_package(path: &Utf8Path, asked: Option<&KernelRelease>) -> Result<KernelSymbols, ProveError> {
-    let package = RpmFile::open(path.as_std_path())?;
+    let package = package::open(path)?;
     if package.is_source {
         return Err(ProveError::SourceRpm(path.to_owned()));
     }

@@ -8,8 +8,8 @@
 //! * [`prove`] judges the ones by the other.
 //!
 //! Files are taken to be hostile: a damaged one is an error, never a panic, nothing is ever written, and memory
-//! is bounded. They are not verified: a damaged payload may still unpack, and the proof is then about damaged
-//! modules. Whoever has RPMs from elsewhere asks `drivetrain_rpmfile::verify` first.
+//! is bounded. An RPM's digests are verified before anything is read from it, since a damaged payload may still
+//! unpack; signatures are not: whoever has RPMs from elsewhere asks `drivetrain_rpmfile::verify` first.
 
 mod budget;
 mod error;

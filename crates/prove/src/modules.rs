@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_kmod::{Compression, DecompressError, decompress};
-use drivetrain_rpmfile::{FileFact, RpmFile};
+use drivetrain_rpmfile::FileFact;
 
 use crate::budget::Budget;
 use crate::files::{self, Found, is_module, is_rpm, reading};
@@ -120,7 +120,7 @@ fn read_loose(path: &Utf8Path, budget: &Budget) -> Result<ModuleFile, ProveError
 /// Reads the modules of an RPM, as they are in it.
 fn read_package(found: Found, budget: &Budget) -> Result<Part, ProveError> {
     let Found { path, named, label: name } = found;
-    let package = RpmFile::open(path.as_std_path())?;
+    let package = package::open(&path)?;
     if package.is_source && named {
         return Err(ProveError::SourceRpm(path));
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use camino::Utf8Path;
-use drivetrain_rpmfile::{Entry, FileFact, FileKind, PayloadLimits, for_each_file};
+use drivetrain_rpmfile::{Entry, FileFact, FileKind, PayloadLimits, RpmFile, for_each_file, verify_digests};
 
 use crate::ProveError;
 use crate::files::reading;
@@ -56,6 +56,16 @@ pub(crate) fn walk(
         }
     })?;
     failure.map_or(Ok(()), Err)
+}
+
+/// Reads an RPM's header, once it is known that neither it nor the payload is damaged. Of a source RPM nothing is
+/// judged, and so nothing verified.
+pub(crate) fn open(path: &Utf8Path) -> Result<RpmFile, ProveError> {
+    let package = RpmFile::open(path.as_std_path())?;
+    if !package.is_source {
+        verify_digests(path.as_std_path())?;
+    }
+    Ok(package)
 }
 
 /// Whether the RPM brings the file with content of its own.

@@ -132,6 +132,21 @@ fn another_kernels_table_is_noticed() {
 }
 
 #[test]
+fn a_kernel_devel_that_was_cut_off_is_truncated_and_one_with_another_byte_damaged() {
+    let Some(lab) = lab() else { return };
+    let bytes = fs_err::read(rpm(&kernels(&lab).remove(0), "kernel-devel")).unwrap();
+    let place = Place::new();
+    // In both, the table is whole and could be read.
+    let cut = place.write("kernel-devel.rpm", &bytes[..bytes.len() - 5000]);
+    let error = chain(&read_kernel(&cut, None).unwrap_err());
+    assert!(error.contains("is truncated: it ends within the payload"), "{error}");
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() - 5000] ^= 1;
+    let error = chain(&read_kernel(&place.write("flipped.rpm", flipped), None).unwrap_err());
+    assert!(error.contains("the payload digest does not match"), "{error}");
+}
+
+#[test]
 fn source_rpms_are_told_what_they_are() {
     let Some(lab) = lab() else { return };
     let stack = lab.join("rpms/stack");

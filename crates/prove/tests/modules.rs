@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use drivetrain_prove::{Limits, read_modules};
 use fs_err as fs;
 use rpm::CompressionType;
-use support::{EXTRA, Place, gzip, module, names, package, patch, read, zstd, zstd_package};
+use support::{EXTRA, Place, gzip, module, names, package, patch, read, sealed, zstd, zstd_package};
 
 fn ko(name: &str) -> Vec<u8> {
     module(name).build()
@@ -85,8 +85,8 @@ fn names_in_a_package_lead_nowhere_and_do_nothing() {
     let place = Place::new();
     let bytes = package(&[("/lib/modules/aa/bb/cc/evil.ko", &ko("evil"))], CompressionType::None);
     let bytes = patch(bytes, b"/lib/modules/aa/bb/cc/", b"/lib/modules/../../../");
-    place.write("a.rpm", bytes.clone());
-    place.write("b.rpm", patch(bytes, b"/lib/modules/../../../", b"/lib/modules/\x1b[31m\n/x/"));
+    place.write("a.rpm", sealed(bytes.clone()));
+    place.write("b.rpm", sealed(patch(bytes, b"/lib/modules/../../../", b"/lib/modules/\x1b[31m\n/x/")));
     let before = fs::read_dir(place.path()).unwrap().count();
     let modules = read(&[place.path()]).unwrap().modules;
     assert_eq!(
@@ -118,7 +118,8 @@ fn what_cannot_be_read_is_named() {
         place.write("damaged.ko.gz", &damaged[..damaged.len() - 9]),
         place.write("cut.rpm", cut),
         place.write("head.rpm", &rpm[..50]),
-        place.write("incomplete.rpm", incomplete),
+        place.write("damaged.rpm", &incomplete),
+        place.write("incomplete.rpm", sealed(incomplete)),
         // What says that it is built takes the place of what says from which source.
         place.write("x.src.rpm", patch(rpm.clone(), &[0, 0, 4, 0x14], &[0, 0, 4, 0x52])),
         place.path().join("nothing"),

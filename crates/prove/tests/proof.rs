@@ -199,6 +199,8 @@ fn a_kernel_that_cannot_be_read_is_named() {
     let both = zstd_package(&[(&tables[0], symvers().as_bytes()), (&tables[1], symvers().as_bytes())]);
     let broken = zstd_package(&[(&tables[0], b"kfree\n")]);
     let source = patch(devel(), &[0, 0, 4, 0x14], &[0, 0, 4, 0x52]);
+    let mut flipped = devel();
+    *flipped.last_mut().unwrap() ^= 1;
     let outside = "0x00000001\tfoo\t/root/rpmbuild/foo\tEXPORT_SYMBOL\t\n";
     let bad_reference = zstd_package(&[
         (&format!("{MODULES}/kernel/a.ko"), b"\x7fELF"),
@@ -220,6 +222,7 @@ fn a_kernel_that_cannot_be_read_is_named() {
         (place.write("both.rpm", both), None),
         (place.write("broken.rpm", broken), None),
         (place.write("cut.rpm", &devel()[..devel().len() - 100]), None),
+        (place.write("flipped.rpm", flipped), None),
         (place.write("source.rpm", source), None),
         (place.write("devel.rpm", devel()), Some(OTHER)),
         (place.write("bad-reference.rpm", bad_reference), None),

@@ -8,7 +8,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use rpm::{Header, IndexTag};
+use rpm::{Header, IndexSignatureTag, IndexTag};
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::error::name_of;
@@ -19,7 +19,8 @@ use crate::{Keyring, Problem, Result, Signer};
 /// whole, not who made it.
 ///
 /// # Errors
-/// With [`Problem::Digest`] where one does not match, and [`Problem::NoDigest`] where there is none.
+/// With [`Problem::Digest`] where one does not match, with [`Problem::Truncated`] where that is because bytes are
+/// missing, and with [`Problem::NoDigest`] where there is none.
 pub fn verify_digests(path: &Path) -> Result<()> {
     let (head, payload) = header::open(path)?;
     check_digests(&head, payload).map_err(|problem| problem.of(&name_of(path)))
@@ -46,16 +47,39 @@ fn check_digests(head: &Head, payload: impl BufRead) -> std::result::Result<(), 
     if !header.iter().any(|status| status.is_verified()) {
         return Err(Problem::NoDigest { what: "header" });
     }
-    check_payload(&head.metadata.header, payload)
+    let (fits, length) = check_payload(&head.metadata.header, payload)?;
+    match payload_length(head) {
+        _ if fits => Ok(()),
+        Some(stated) if length < stated => Err(Problem::Truncated("payload")),
+        _ => Err(Problem::Digest { what: "payload" }),
+    }
 }
 
-fn check_payload(header: &Header<IndexTag>, mut payload: impl BufRead) -> std::result::Result<(), Problem> {
+/// How long the payload should be, where that is said: packages of rpm 6 say it in the header, those before in
+/// the signature header, together with the length of the header.
+fn payload_length(head: &Head) -> Option<u64> {
+    let (header, signature) = (&head.metadata.header, &head.metadata.signature);
+    header.get_entry_data_as_u64(IndexTag::RPMTAG_PAYLOADSIZE).ok().or_else(|| {
+        let both = signature
+            .get_entry_data_as_u32(IndexSignatureTag::RPMSIGTAG_SIZE)
+            .map(u64::from)
+            .or_else(|_| signature.get_entry_data_as_u64(IndexSignatureTag::RPMSIGTAG_LONGSIZE));
+        both.ok()?.checked_sub(head.header().len() as u64)
+    })
+}
+
+/// Whether the payload has the digests that the header says, and how long it is.
+fn check_payload(
+    header: &Header<IndexTag>,
+    mut payload: impl BufRead,
+) -> std::result::Result<(bool, u64), Problem> {
     let stated = |tag| header.get_entry_data_as_string(tag).ok();
     let (sha256, sha512) = (stated(IndexTag::RPMTAG_PAYLOADSHA256), stated(IndexTag::RPMTAG_PAYLOAD_SHA512));
     if sha256.is_none() && sha512.is_none() {
         return Err(Problem::NoDigest { what: "payload" });
     }
     let (mut hasher256, mut hasher512) = (sha256.map(|_| Sha256::new()), sha512.map(|_| Sha512::new()));
+    let mut length = 0;
     loop {
         let bytes = match payload.fill_buf() {
             Ok(bytes) => bytes,
@@ -72,15 +96,13 @@ fn check_payload(header: &Header<IndexTag>, mut payload: impl BufRead) -> std::r
             hasher.update(bytes);
         }
         let count = bytes.len();
+        length += count as u64;
         payload.consume(count);
     }
     let found = [hasher256.map(|h| hex::encode(h.finalize())), hasher512.map(|h| hex::encode(h.finalize()))];
-    for (found, stated) in found.iter().zip([sha256, sha512]) {
-        if let (Some(found), Some(stated)) = (found, stated)
-            && !found.eq_ignore_ascii_case(stated)
-        {
-            return Err(Problem::Digest { what: "payload" });
-        }
-    }
-    Ok(())
+    let fits = found.iter().zip([sha256, sha512]).all(|(found, stated)| match (found, stated) {
+        (Some(found), Some(stated)) => found.eq_ignore_ascii_case(stated),
+        _ => true,
+    });
+    Ok((fits, length))
 }

@@ -83,6 +83,10 @@ fn damage_is_found_where_rpmkeys_finds_it() {
         let error = verify_digests(&path).expect_err(case);
         match (&*error.problem, part) {
             (Problem::Digest { what }, _) => assert_eq!(*what, part, "{case}"),
+            (Problem::Truncated(what), _) => {
+                assert_eq!(*what, part, "{case}");
+                assert!(bytes.len() < good.len(), "{case}");
+            }
             // Some bytes of a header are structure.
             (Problem::Header { .. }, "header") => {}
             (other, _) => panic!("{case}: {other}"),
@@ -91,6 +95,18 @@ fn damage_is_found_where_rpmkeys_finds_it() {
     }
     fs::write(&path, &good[..payload - 10]).unwrap();
     assert!(matches!(*verify_digests(&path).unwrap_err().problem, Problem::Truncated("header")));
+}
+
+/// By the length that packages of rpm 6 say in their header.
+#[test]
+fn a_payload_that_lacks_its_end_is_truncated_and_not_merely_damaged() {
+    let (_directory, path) = write(&small(CompressionType::Zstd));
+    let good = fs::read(&path).unwrap();
+    for length in [good.len() - 1, segments(&path).1] {
+        fs::write(&path, &good[..length]).unwrap();
+        let error = verify_digests(&path).unwrap_err();
+        assert!(matches!(*error.problem, Problem::Truncated("payload")), "{error}");
+    }
 }
 
 /// Whoever changes the header and its digests as well is caught by the signature alone.

@@ -34,5 +34,11 @@ pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
 }
 
 fn unreadable(error: ProveError) -> Failure {
-    Failure::of(ExitCode::Input, &error)
+    let failure = Failure::of(ExitCode::Input, &error);
+    match error {
+        ProveError::Rpm(_) => {
+            failure.next("fetch the RPM again: nothing is said about one that is not whole")
+        }
+        _ => failure,
+    }
 }

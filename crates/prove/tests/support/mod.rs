@@ -9,7 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_kmod::fixture::ModuleBuilder;
 use drivetrain_prove::{Limits, ModuleFile, Modules, ProveError, read_modules};
 use fs_err as fs;
-use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
+use rpm::{BuildConfig, CompressionType, FileOptions, IndexTag, Package, PackageBuilder};
+use sha2::{Digest, Sha256, Sha512};
 use tempfile::TempDir;
 
 pub const RELEASE: &str = "5.14.0-427.31.1.el9_4.x86_64";
@@ -106,6 +107,26 @@ pub fn patch(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
     bytes
+}
+
+/// An RPM that was patched, with digests that fit again: whoever makes a hostile one makes them fit too.
+pub fn sealed(bytes: Vec<u8>) -> Vec<u8> {
+    let mut package = Package::parse(&mut bytes.as_slice()).unwrap();
+    let payload = package.payload.clone();
+    let stated = |tag| package.metadata.header.get_entry_data_as_string(tag).ok().map(str::to_owned);
+    let digests = [
+        (stated(IndexTag::RPMTAG_PAYLOADSHA256), hex::encode(Sha256::digest(&payload))),
+        (stated(IndexTag::RPMTAG_PAYLOAD_SHA512), hex::encode(Sha512::digest(&payload))),
+    ];
+    let mut bytes = bytes;
+    for (stated, now) in digests {
+        bytes = stated.map_or(bytes.clone(), |stated| patch(bytes, stated.as_bytes(), now.as_bytes()));
+    }
+    package = Package::parse(&mut bytes.as_slice()).unwrap();
+    package.clear_signatures().unwrap();
+    let mut sealed = Vec::new();
+    package.write(&mut sealed).unwrap();
+    sealed
 }
 
 pub fn read(files: &[Utf8PathBuf]) -> Result<Modules, ProveError> {
