@@ -155,8 +155,10 @@ impl Run {
         }
         self.keep_plan(&planned)?;
         self.show_plan(&planned);
-        if self.goal.publish.is_some() && self.is_served(&planned).await? {
-            return Ok(());
+        if let Some(why) = &self.goal.publish
+            && self.is_served(&planned).await?
+        {
+            return stage::publish::settle(&self.config, &planned.path, why).await;
         }
         if !self.goal.may_build {
             require_built(&planned)?;

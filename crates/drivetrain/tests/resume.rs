@@ -219,6 +219,20 @@ fn a_kill_after_the_build_builds_nothing_again_and_publishes_once() {
 }
 
 #[test]
+fn a_change_that_a_kill_kept_from_being_noted_is_noted_by_the_next_run() {
+    let Some(site) = Site::built() else { return };
+    site.run(&["run"]).succeeds();
+    let kernel = site.lab.newer.clone();
+    // As a kill leaves it between the step and the record of it.
+    std::fs::remove_file(site.history_file(&kernel)).unwrap();
+    site.run(&["run"]).succeeds().says("Nothing to do: version 1 is served.");
+    let history = site.history(&kernel);
+    assert!(history.contains(r#""action":"found""#), "{history}");
+    site.run(&["run"]).succeeds();
+    assert_eq!(site.history(&kernel).lines().count(), 1, "noted again");
+}
+
+#[test]
 fn a_run_that_is_killed_again_and_again_comes_to_its_end() {
     let Some(site) = Site::new() else { return };
     // Each gets a little further than the one before.

@@ -18,6 +18,11 @@ pub trait Target {
     /// Publishes; does nothing where the same packages from the same lock are served already.
     fn publish(&self, publication: &Publication) -> Result<Outcome>;
 
+    /// Makes up for what a process that ended in the middle left undone at a path: leftovers, and a record that
+    /// lacks the change that was made. Changes nothing that consumers see, and does nothing where all is in
+    /// order.
+    fn settle(&self, path: &RepositoryPath, change: &Change) -> Result<()>;
+
     /// Serves an earlier version again: this one, or the one that was served before.
     fn rollback(&self, path: &RepositoryPath, to: Option<u64>, change: &Change) -> Result<RolledBack>;
 

@@ -68,6 +68,14 @@ pub async fn damage(config: &Config, path: &RepositoryPath) -> Result<Option<Str
     Ok(checked.await.map_err(|error| internal(&error))?.err().map(|error| error.to_string()))
 }
 
+/// Makes up for what a run that ended in the middle of publishing left undone.
+pub async fn settle(config: &Config, path: &RepositoryPath, why: &str) -> Result<()> {
+    let Some(target) = existing_target(config)? else { return Ok(()) };
+    let (path, change) = (path.clone(), change(why));
+    let settled = tokio::task::spawn_blocking(move || target.settle(&path, &change));
+    settled.await.map_err(|error| internal(&error))?.map_err(failed)
+}
+
 /// Where consumers find it.
 pub fn location(config: &Config, path: &RepositoryPath) -> Result<String> {
     Ok(match existing_target(config)? {

@@ -339,8 +339,13 @@ impl Site {
 
     /// The record of all changes to what is served for a kernel.
     pub fn history(&self, kernel: &Kernel) -> String {
+        std::fs::read_to_string(self.history_file(kernel)).unwrap()
+    }
+
+    /// Where that record is kept.
+    pub fn history_file(&self, kernel: &Kernel) -> PathBuf {
         let path = format!(".drivetrain/lab-9.4/3.2.0/{}/x86_64/.history.jsonl", kernel.release);
-        std::fs::read_to_string(self.settings.publish.join(path)).unwrap()
+        self.settings.publish.join(path)
     }
 
     /// Fails if anything was built or published.

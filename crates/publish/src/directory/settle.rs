@@ -6,6 +6,13 @@ use super::places::Places;
 use crate::history;
 use crate::{Action, Change, HistoryEntry, Result};
 
+/// Whether the record says what is served. Looked at without the lock: who is in the middle of a change will
+/// have noted it when the lock is free.
+pub(crate) fn is_settled(places: &Places) -> Result<bool> {
+    let noted = history::read(&places.history())?.last().map(|entry| entry.version);
+    Ok(noted == places.served()?)
+}
+
 /// Brings a repository's directories and record in order, without touching what is served. The lock is held.
 pub(crate) fn settle(places: &Places, change: &Change) -> Result<Option<u64>> {
     forget_new_link(places)?;

@@ -15,7 +15,7 @@ use super::flip::{flip, settle_link};
 use super::lock::Lock;
 use super::places::{HIDDEN, Places, read_manifest};
 use super::retain::{discard, kept};
-use super::settle::settle;
+use super::settle::{is_settled, settle};
 use crate::{
     Action, Change, HistoryEntry, Manifest, Outcome, Publication, PublishError, Published, RepositoryPath,
     Result, RolledBack, Served, Target, VersionInfo, history,
@@ -355,6 +355,16 @@ impl Target for DirectoryTarget {
             drop(remove_tree(&places.incoming()));
             error.in_directory(&self.root)
         })
+    }
+
+    fn settle(&self, path: &RepositoryPath, change: &Change) -> Result<()> {
+        let places = Places::new(&self.root, path);
+        if is_settled(&places)? {
+            return Ok(());
+        }
+        let _lock = self.lock(change)?;
+        self.tell(Step::Settle);
+        settle(&places, change).map(drop).map_err(|error| error.in_directory(&self.root))
     }
 
     fn rollback(&self, path: &RepositoryPath, to: Option<u64>, change: &Change) -> Result<RolledBack> {
