@@ -6,6 +6,7 @@
 //! * [`read_kernel`] reads what a kernel exports.
 //! * [`read_modules`] reads every module of RPMs, files and directories, in parallel and within [`Limits`].
 //! * [`prove`] judges the ones by the other.
+//! * [`file_conflicts`] finds files that packages would not share.
 //!
 //! Files are taken to be hostile: a damaged one is an error, never a panic, nothing is ever written, and memory
 //! is bounded. An RPM's digests are verified before anything is read from it, since a damaged payload may still
@@ -16,6 +17,7 @@ mod error;
 mod files;
 mod kernel;
 mod modules;
+mod ownership;
 mod package;
 mod parallel;
 mod proof;
@@ -24,4 +26,5 @@ pub use budget::Limits;
 pub use error::ProveError;
 pub use kernel::read_kernel;
 pub use modules::{ModuleFile, Modules, read_modules};
+pub use ownership::{FileConflict, file_conflicts};
 pub use proof::{Proof, ProvenModule, prove};

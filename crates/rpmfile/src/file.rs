@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use drivetrain_model::{Architecture, Capability, Comparison, Evr, KernelRelease, Nevra};
+use drivetrain_model::{Architecture, Capability, Checksum, Comparison, Evr, KernelRelease, Nevra, Package};
 use rpm::{DependencyFlags, IndexSignatureTag, IndexTag, PackageMetadata};
 
 use crate::error::{name_of, shortened};
@@ -36,6 +36,14 @@ pub struct RpmFile {
     pub conflicts: Vec<Capability>,
     /// What it replaces.
     pub obsoletes: Vec<Capability>,
+    /// What should be installed with it, where that is possible.
+    pub recommends: Vec<Capability>,
+    /// What it should be installed with, where that is possible.
+    pub supplements: Vec<Capability>,
+    /// What goes well with it.
+    pub suggests: Vec<Capability>,
+    /// What it goes well with.
+    pub enhances: Vec<Capability>,
     /// Its files, in the order of the header.
     pub files: Vec<FileFact>,
 }
@@ -53,6 +61,8 @@ pub struct FileFact {
     pub kind: FileKind,
     /// Whether the package owns the path and does not bring it (`%ghost`).
     pub ghost: bool,
+    /// The digest of its content, as the header says it; absent for what has none.
+    pub digest: Option<String>,
     /// When it was last changed, in seconds since 1970.
     pub modified: u32,
     /// Where a symbolic link points to.
@@ -139,8 +149,31 @@ impl RpmFile {
             requires,
             conflicts: capabilities(metadata.get_conflicts().map_err(fail)?),
             obsoletes: capabilities(metadata.get_obsoletes().map_err(fail)?),
+            recommends: capabilities(metadata.get_recommends().map_err(fail)?),
+            supplements: capabilities(metadata.get_supplements().map_err(fail)?),
+            suggests: capabilities(metadata.get_suggests().map_err(fail)?),
+            enhances: capabilities(metadata.get_enhances().map_err(fail)?),
             files: files(metadata)?,
         })
+    }
+
+    /// The package as a repository's metadata would describe it, with all its files.
+    #[must_use]
+    pub fn into_package(self, checksum: Checksum, size: u64, location: impl Into<String>) -> Package {
+        Package {
+            build_time: self.build_time,
+            source_rpm: self.source_rpm,
+            provides: self.provides,
+            requires: self.requires,
+            conflicts: self.conflicts,
+            obsoletes: self.obsoletes,
+            recommends: self.recommends,
+            supplements: self.supplements,
+            suggests: self.suggests,
+            enhances: self.enhances,
+            files: self.files.into_iter().map(|file| file.path).collect(),
+            ..Package::bare(self.nevra, checksum, size, location)
+        }
     }
 
     /// The first thing provided under this name.
@@ -216,6 +249,7 @@ fn files(metadata: &PackageMetadata) -> std::result::Result<Vec<FileFact>, Probl
             mode: entry.permissions(),
             kind,
             ghost: entry.flags().contains(rpm::FileFlags::GHOST),
+            digest: entry.digest().map(|digest| digest.as_hex().to_owned()),
             modified: entry.modified_at().0,
             link_target: entry.linkto().map(str::to_owned),
             link_group: group.filter(|_| kind == FileKind::Regular),
