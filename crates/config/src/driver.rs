@@ -9,7 +9,7 @@ use crate::location::{absolute, is_url, remote};
 use crate::parse::Context;
 use crate::problems::{Problems, quote};
 use crate::train::{RepositoryContext, repository};
-use crate::{Components, Driver, DriverName, ExtraSource, Train};
+use crate::{Components, Driver, DriverName, ExtraSource, Train, Userspace};
 
 const DRIVER: &[Key] = &[
     key("name", "a name for the driver stack, such as doca-ofed"),
@@ -22,10 +22,16 @@ const DRIVER: &[Key] = &[
     key("macros", "RPM macros to define for every component"),
     key("with", "build conditions to switch on"),
     key("without", "build conditions to switch off"),
+    key("userspace", "which userspace packages to publish beside the modules"),
 ];
 
 const COMPONENTS: &[Key] =
     &[key("include", "build only these components"), key("exclude", "build all but these components")];
+
+const USERSPACE: &[Key] = &[
+    key("packages", "the packages that are wanted, such as doca-ofed-userspace"),
+    key("weak_dependencies", "whether what they recommend comes as well"),
+];
 
 const EXTRA: &[Key] = &[
     key("path", "a source RPM on this host, or a directory of them"),
@@ -107,6 +113,10 @@ pub(crate) fn read(
             None,
         );
     }
+    let userspace = match fields.get("userspace") {
+        None => Some(None),
+        Some(field) => userspace(&field, problems).map(Some),
+    };
     let name = name?;
     Some(Driver {
         repository_id: name.clone(),
@@ -120,6 +130,7 @@ pub(crate) fn read(
         macros: macros?,
         with: with?,
         without: without?,
+        userspace: userspace?,
     })
 }
 
@@ -297,6 +308,35 @@ fn conditions(fields: &Fields<'_>, name: &str, problems: &mut Problems<'_>) -> O
             Err(format!("{} is no name of a build condition", quote(text)))
         }
     })
+}
+
+fn userspace(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Userspace> {
+    let fields = field.fields(USERSPACE, problems)?;
+    let packages = fields.require("packages", problems).and_then(|field| {
+        let packages = field.list(("a package's name", "package names"), problems, want)?;
+        if packages.is_empty() {
+            let help = "leave userspace out to publish kernel modules alone".to_owned();
+            problems.add(field.key, format!("{} is empty", field.path), Some(help));
+            return None;
+        }
+        Some(packages)
+    });
+    let weak_dependencies = match fields.get("weak_dependencies") {
+        None => Some(false),
+        Some(field) => field.boolean(problems),
+    };
+    Some(Userspace { packages: packages?, weak_dependencies: weak_dependencies? })
+}
+
+/// A package's name, a capability with or without a version, or a path.
+fn want(text: &str) -> Result<String, String> {
+    let one_line = !text.contains(char::is_control);
+    let words = text.split(' ').count();
+    let operator = text.split(' ').nth(1).is_none_or(|word| ["<", "<=", "=", ">=", ">"].contains(&word));
+    if one_line && matches!(words, 1 | 3) && operator && !text.contains('*') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is no package's name, and no capability such as `libibverbs >= 2510`", quote(text)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! goes on after a mistake, so that a file's mistakes are told all at once.
 
 mod builder;
+mod consumers;
 mod driver;
 mod effective;
 mod error;
@@ -32,7 +33,7 @@ pub use location::Location;
 pub use parse::{MAX_BYTES, parse};
 pub use secret::Secret;
 pub use settings::{
-    Builder, Components, Config, Credentials, Debuginfo, Driver, DriverName, ExtraSource, Jobs, Publish,
-    PublishDirectory, Repository, Sandbox, Train, Verify,
+    Builder, Components, Config, Consumers, Credentials, Debuginfo, Driver, DriverName, ExtraSource, Jobs,
+    Publish, PublishDirectory, Repository, Sandbox, Train, Userspace, VendorVisibility, Verify,
 };
 pub use template::config_template;

@@ -6,7 +6,7 @@ use crate::fields::{Fields, Key, ROOT, key};
 use crate::problems::Problems;
 use crate::snippet::Source;
 use crate::tree::{self, Place};
-use crate::{Config, ConfigError, builder, driver, publish, train};
+use crate::{Config, ConfigError, builder, consumers, driver, publish, train};
 
 /// The longest text that is read: a thousand times what a real configuration has.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -16,6 +16,7 @@ const KEYS: &[Key] = &[
     key("driver", "the driver stack that is built"),
     key("builder", "where the build's commands run"),
     key("publish", "where the driver repository goes"),
+    key("consumers", "what the machines that install from it see"),
 ];
 
 /// What every section needs beside its node.
@@ -86,5 +87,13 @@ fn sections(fields: &Fields<'_>, context: &Context<'_>, problems: &mut Problems<
     let builder = builder::read(fields.get("builder").as_ref(), context, problems);
     let publish =
         fields.require("publish", problems).and_then(|field| publish::read(&field, context, problems));
-    Some(Config { train: train?, driver: driver?, builder: builder?, publish: publish? })
+    let consumers =
+        consumers::read(fields.get("consumers").as_ref(), train.as_ref(), driver.as_ref(), problems);
+    Some(Config {
+        train: train?,
+        driver: driver?,
+        builder: builder?,
+        publish: publish?,
+        consumers: consumers?,
+    })
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub builder: Builder,
     /// Where the driver repository goes.
     pub publish: Publish,
+    /// What the machines that install from it see.
+    pub consumers: Consumers,
 }
 
 impl Config {
@@ -57,6 +59,10 @@ pub struct Train {
     pub kernel: KernelPolicy,
     /// The repositories that make up the train, by id. At least one.
     pub repositories: BTreeMap<RepositoryId, Repository>,
+    /// Module streams that are enabled beside the default ones, as `name:stream`. What other streams have is as if
+    /// it were not there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub module_streams: BTreeMap<String, String>,
 }
 
 /// One YUM repository.
@@ -155,6 +161,18 @@ pub struct Driver {
     /// Build conditions to switch off (`rpmbuild --without`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// The vendor's userspace packages to publish beside the modules; absent for modules alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userspace: Option<Userspace>,
+}
+
+/// The vendor's userspace packages: those that are asked for, with what they need and the train lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Userspace {
+    /// What is wanted: package names, or capabilities such as `libibverbs >= 2510`. At least one.
+    pub packages: Vec<String>,
+    /// Whether what they recommend comes as well. Default: no.
+    pub weak_dependencies: bool,
 }
 
 /// Which components of the source archive to build.
@@ -263,4 +281,28 @@ pub struct PublishDirectory {
     /// How many versions of each repository stay on disk, the served one included. At least 2, so that there
     /// is one to go back to. Default 5.
     pub keep: u32,
+}
+
+/// What the machines that install from the driver repository see, beside the train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Consumers {
+    /// The priority of the driver repository there, as DNF means it. Default 50, or less where another repository has
+    /// as little.
+    pub priority: u32,
+    /// Whether they see the vendor's repository.
+    pub vendor: VendorVisibility,
+    /// Name patterns of packages of the vendor's repository that they are not to see, and that are not published
+    /// either. Default `*-dkms`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// Whether machines see the vendor's repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VendorVisibility {
+    /// They do not: all that they get of the vendor's is what is published. The default.
+    Hidden,
+    /// They do: for what is not published.
+    Exposed,
 }

@@ -17,6 +17,7 @@ const TRAIN: &[Key] = &[
     key("kernel", "which of the train's kernels to build for"),
     key("keys", "the public keys that the train's packages are signed with"),
     key("repositories", "the repositories that hold the kernel and kernel-devel, by id"),
+    key("module_streams", "module streams that are enabled beside the default ones"),
 ];
 
 const REPOSITORY: &[Key] = &[
@@ -69,8 +70,43 @@ pub(crate) fn read(field: &Field<'_>, context: &Context<'_>, problems: &mut Prob
     let repositories = fields
         .require("repositories", problems)
         .and_then(|field| repositories(&field, &place, context, problems));
+    let module_streams = match fields.get("module_streams") {
+        None => Some(BTreeMap::new()),
+        Some(field) => module_streams(&field, problems),
+    };
     place.keys.as_ref()?;
-    Some(Train { name: name?, arch: arch?, kernel: kernel?, repositories: repositories? })
+    Some(Train {
+        name: name?,
+        arch: arch?,
+        kernel: kernel?,
+        repositories: repositories?,
+        module_streams: module_streams?,
+    })
+}
+
+/// `[nodejs:20, postgresql:16]`: one stream of each module, as DNF has it.
+fn module_streams(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<BTreeMap<String, String>> {
+    let what = ("a module stream", "module streams, each as name:stream");
+    let list = field.list(what, problems, |text| {
+        let allowed = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
+        };
+        text.split_once(':')
+            .filter(|(name, stream)| allowed(name) && allowed(stream))
+            .map(|(name, stream)| (name.to_owned(), stream.to_owned()))
+            .ok_or_else(|| format!("{} is no module stream: write name:stream", quote(text)))
+    })?;
+    let mut streams: BTreeMap<String, String> = BTreeMap::new();
+    for (name, stream) in list {
+        if let Some(other) = streams.get(&name) {
+            let message =
+                format!("{} has {name}:{other} and {name}:{stream}, and only one can be enabled", field.path);
+            problems.add(field.place(), message, None);
+            return None;
+        }
+        streams.insert(name, stream);
+    }
+    Some(streams)
 }
 
 fn architecture(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Architecture> {
@@ -357,7 +393,7 @@ fn last(path: &str) -> &str {
 }
 
 /// A package name, or a pattern of names.
-fn pattern(text: &str) -> Result<String, String> {
+pub(crate) fn pattern(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._+-*?".contains(&b);
     if text.bytes().all(allowed) && !text.bytes().all(|b| b == b'*') {
         Ok(text.to_owned())

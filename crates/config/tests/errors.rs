@@ -125,6 +125,11 @@ mistakes! {
     nothing_included: "  version: 3.2.0" => "  version: 3.2.0\n  components: {include: []}";
     macro_name: "  version: 3.2.0" => "  version: 3.2.0\n  macros: {\"%dist\": .el9}";
     condition_both_ways: "  version: 3.2.0" => "  version: 3.2.0\n  with: [a]\n  without: [a]";
+    nothing_wanted: "  version: 3.2.0" => "  version: 3.2.0\n  userspace: {packages: []}";
+    want_that_is_none: "  version: 3.2.0" => "  version: 3.2.0\n  userspace: {packages: [\"libibverbs => 2510\", \"lib*\"]}";
+    module_stream_without_stream: "  arch: x86_64" => "  arch: x86_64\n  module_streams: [nodejs]";
+    two_streams_of_a_module: "  arch: x86_64" => "  arch: x86_64\n  module_streams: [nodejs:18, nodejs:20]";
+    vendor_neither_seen_nor_not: "builder:\n" => "consumers: {vendor: visible, priority: 0}\nbuilder:\n";
     tab: "  arch: x86_64" => "\tarch: x86_64";
     not_yaml: "  arch: x86_64" => "  arch: [x86_64";
     tag: "  arch: x86_64" => "  arch: !!str x86_64";

@@ -1,7 +1,9 @@
 //! What a good file means, and that a bad one never does harm.
 
 use camino::Utf8Path;
-use drivetrain_config::{Builder, Config, ConfigError, ExtraSource, Jobs, Location, Publish, Verify, parse};
+use drivetrain_config::{
+    Builder, Config, ConfigError, ExtraSource, Jobs, Location, Publish, VendorVisibility, Verify, parse,
+};
 use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
 
@@ -29,6 +31,7 @@ train:
       exclude: ["kernel-rt*"]
     again: *repository
     lab: {url: ../www/lab, verify: checksums-only, keys: []}
+  module_streams: [nodejs:20, "perl-DBI:1.641"]
 driver:
   name: doca-ofed
   version: 1.10
@@ -40,8 +43,10 @@ driver:
   macros: {dist: .el9, _smp_build_ncpus: 0x10}
   with: [a]
   without: [b]
+  userspace: {packages: [doca-ofed-userspace, "libibverbs >= 2510"], weak_dependencies: true}
 builder: {kind: sandbox, jobs: 4, provides: [gcc, /usr/bin/perl], debuginfo: keep, ccache: false, work: ../work}
 publish: {directory: {path: ./published, base_url: http://repo.example.com/x, layout: "{name}/{kernel}", keep: 3}}
+consumers: {vendor: exposed, exclude: [knem-dkms]}
 "#;
 
 #[test]
@@ -76,6 +81,13 @@ fn a_full_file_is_read_as_it_is_meant() {
     let cell = config.cell(KernelRelease::parse("5.14.0-1").unwrap());
     assert_eq!(directory.layout.path(&cell, &config.driver.name), "doca-ofed/5.14.0-1");
     assert_eq!(config.repositories().count(), 4);
+    let userspace = config.driver.userspace.as_ref().unwrap();
+    assert_eq!(userspace.packages, ["doca-ofed-userspace", "libibverbs >= 2510"]);
+    assert!(userspace.weak_dependencies);
+    assert_eq!(config.train.module_streams["nodejs"], "20");
+    assert_eq!(config.consumers.vendor, VendorVisibility::Exposed);
+    assert_eq!(config.consumers.exclude, ["knem-dkms"]);
+    assert_eq!(config.consumers.priority, 9, "before the repository with priority 10");
 }
 
 #[test]
@@ -139,6 +151,12 @@ fn the_template_is_a_configuration_with_every_key() {
         "ceiling",
         "exact",
         "sha256",
+        "userspace",
+        "packages",
+        "weak_dependencies",
+        "module_streams",
+        "consumers",
+        "vendor",
     ] {
         assert!(template.contains(&format!("{key}:")), "the template does not show {key}");
     }

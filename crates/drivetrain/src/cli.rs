@@ -61,6 +61,8 @@ pub enum Command {
     Init(Init),
     /// Show what would be built and published, and why; change nothing.
     Plan(PlanArgs),
+    /// Say which packages something needs, which of them the train has, and why.
+    Closure(ClosureArgs),
     /// Build the components and prove that every module loads; publish nothing.
     Build(BuildArgs),
     /// Publish what was built and proven.
@@ -118,6 +120,26 @@ pub struct PlanArgs {
     /// Do not write the lock file.
     #[arg(long, conflicts_with = "locked")]
     pub no_lock: bool,
+}
+
+/// `drivetrain closure`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Changes nothing. Ends with code 3 where the packages cannot be installed, and says by which chain.\n\n\
+                        Examples:\n  drivetrain closure\n  drivetrain closure doca-ofed-userspace mlnx-tools --tree\n  \
+                        drivetrain closure 'libibverbs >= 2510' --why libnl3\n  drivetrain closure perftest --json"
+)]
+pub struct ClosureArgs {
+    /// Package names, capabilities with or without a version, or paths [default: driver.userspace.packages of the
+    /// configuration].
+    #[arg(value_name = "PACKAGE")]
+    pub packages: Vec<String>,
+    /// Say why a package is needed: all chains from what is wanted to it.
+    #[arg(long, value_name = "NAME", conflicts_with = "tree")]
+    pub why: Option<String>,
+    /// Show the packages below those that need them.
+    #[arg(long)]
+    pub tree: bool,
 }
 
 /// What a build takes.

@@ -44,6 +44,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Rollback(args) => command::rollback::run(&args, global),
         Command::Show(args) => command::show::run(&args, global),
         Command::Plan(args) => wait_for(command::plan::run(&args, global)),
+        Command::Closure(args) => wait_for(command::closure::run(&args, global)),
         Command::Build(args) => wait_for(pipeline::run(pipeline::Goal::build(&args), global)),
         Command::Push(args) => wait_for(pipeline::run(pipeline::Goal::push(&args), global)),
         Command::Run(args) => wait_for(pipeline::run(pipeline::Goal::run(&args), global)),

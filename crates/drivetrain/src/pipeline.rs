@@ -173,7 +173,7 @@ impl Run {
         let building =
             stage::build::make(&self.context, &self.config, &planned, inputs, self.goal.settings, logs);
         let built = reporter.stage(Stage::Build, building).await?;
-        let proving = stage::prove::make(&self.context, &planned, built, &self.directory);
+        let proving = stage::prove::make(&self.context, &self.config, &mut planned, built, &self.directory);
         let proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
         if let Some(why) = &self.goal.publish {
             // Not to be interrupted half-way: it is short, and ends in one step.

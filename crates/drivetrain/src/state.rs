@@ -95,6 +95,11 @@ impl StateDirectory {
         self.0.join("metadata")
     }
 
+    /// What was made of repository metadata, by the checksum of these.
+    pub fn indexes(&self) -> Utf8PathBuf {
+        self.0.join("indexes")
+    }
+
     /// What was found in source archives that were opened before.
     pub fn sources(&self) -> Utf8PathBuf {
         self.0.join("sources")

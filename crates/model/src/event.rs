@@ -169,6 +169,13 @@ pub enum Event {
         /// What does not fit, in words; empty where all is well.
         problems: Vec<String>,
     },
+    /// What is to be published was found to be installable from the train and the driver repository alone.
+    Installable {
+        /// How many packages of the driver repository are installed.
+        packages: usize,
+        /// How many of the train's come with them.
+        from_train: usize,
+    },
     /// A driver repository is served.
     Published {
         /// Where, as a consumer would reach it.

@@ -30,6 +30,6 @@ pub use name::{
 pub use nevra::{Nevra, NevraError};
 pub use package::Package;
 pub use plan::{
-    ComponentAction, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel, PlannedPublication,
-    Problem, PublicationState, Severity, SkippedComponent,
+    ComponentAction, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel, PlannedPackage,
+    PlannedPublication, PlannedUserspace, Problem, PublicationState, Severity, SkippedComponent,
 };

@@ -24,6 +24,10 @@ pub struct Lock {
     pub inputs: Vec<LockedInput>,
     /// The components in build order.
     pub components: Vec<LockedComponent>,
+    /// What of the configuration decides the result beside the inputs, in words by its key: build macros, what
+    /// consumers see.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// What compiles: a digest over the tools' versions and bytes.
     pub toolchain: Sha256Digest,
     /// A person's words for the toolchain: `gcc 12.2.0, ld 2.40, rpmbuild 4.18.0`.
@@ -38,6 +42,9 @@ pub struct LockedRepository {
     pub url: Url,
     /// The SHA-256 of its `repomd.xml`.
     pub repomd: Sha256Digest,
+    /// The fingerprints of the keys that its packages are verified with; none where checksums have to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
 }
 
 /// What an input is needed for.
@@ -116,8 +123,8 @@ impl Lock {
 
     /// The digest of the lock's canonical text: the identity of what a build of this cell reads.
     ///
-    /// The repositories' `repomd` digests stay out of it: a repository that gained an unrelated package has
-    /// not changed what is built.
+    /// The repositories stay out of it: one that gained an unrelated package, moved, or has another key has not
+    /// changed what is built.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         let mut text = format!("drivetrain lock {}\n{}\n{}\n", self.format, self.cell, self.toolchain);
@@ -126,6 +133,9 @@ impl Lock {
         }
         for component in &self.components {
             text.push_str(&format!("{} {} {}\n", component.name, component.sha256, component.key));
+        }
+        for (key, value) in &self.settings {
+            text.push_str(&format!("{key} {value:?}\n"));
         }
         Sha256Digest::of(text.as_bytes())
     }
@@ -154,6 +164,18 @@ impl Lock {
             ("cell".to_owned(), self.cell.to_string()),
             ("toolchain".to_owned(), format!("{} ({})", self.toolchain_description, self.toolchain.short())),
         ];
+        for (key, value) in &self.settings {
+            facts.push((key.clone(), value.clone()));
+        }
+        for (id, repository) in &self.repositories {
+            facts.push((format!("url of {id}"), repository.url.to_string()));
+            let keys = if repository.keys.is_empty() {
+                "none: checksums only".to_owned()
+            } else {
+                repository.keys.join(", ")
+            };
+            facts.push((format!("keys of {id}"), keys));
+        }
         for input in &self.inputs {
             let role = serde_name(input.role);
             facts.push((

@@ -40,6 +40,9 @@ pub struct Plan {
     pub components: Vec<PlannedComponent>,
     /// What the driver stack holds and this plan leaves out.
     pub skipped: Vec<SkippedComponent>,
+    /// The userspace packages that would be published beside the modules; absent for modules alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userspace: Option<PlannedUserspace>,
     /// What would be published.
     pub publication: PlannedPublication,
     /// What a person should know first; none of them prevents the plan, or there would be no plan.
@@ -116,6 +119,30 @@ pub struct SkippedComponent {
     pub name: ComponentName,
     /// Why.
     pub why: String,
+}
+
+/// The vendor's userspace packages: what is wanted, with what it needs and the train lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedUserspace {
+    /// What the configuration asks for.
+    pub wanted: Vec<String>,
+    /// The set to publish, by name.
+    pub packages: Vec<PlannedPackage>,
+    /// How many packages of the train are installed with them.
+    pub from_train: usize,
+    /// The train's packages whose place they take, a line each.
+    pub shadows: Vec<String>,
+}
+
+/// One package of the vendor's that would be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPackage {
+    /// Its full name.
+    pub nevra: Nevra,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Why it is in the set, in words.
+    pub why: Vec<String>,
 }
 
 /// What would be published.

@@ -7,6 +7,8 @@
 //! arguments, equal plan; nothing here reads a file or asks the time.
 
 mod components;
+mod installation;
+mod inventory;
 mod kernel;
 mod metadata;
 mod planning;
@@ -15,10 +17,16 @@ mod refusal;
 mod select;
 #[cfg(test)]
 mod tests;
+mod userspace;
 
 pub use components::{Components, Origin, SourcePackage, components};
+pub use installation::{Installation, Uninstallable, files_to_install, installation, takeovers};
+pub use inventory::{Inventories, Inventory, expected, is_published};
 pub use metadata::RepositoryMetadata;
 pub use planning::{Existing, ServedLock, Tools, plan};
 pub use recipe::recipe;
 pub use refusal::Refusal;
 pub use select::{ChosenPackage, Selection, select};
+pub use userspace::{
+    UserspaceSet, files_to_look_up, options, reasons_in_words, shadow_words, userspace, wants,
+};

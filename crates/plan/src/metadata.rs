@@ -20,6 +20,8 @@ pub struct RepositoryMetadata {
     pub exclude: Vec<String>,
     /// The SHA-256 of `repomd.xml`.
     pub repomd: Sha256Digest,
+    /// The fingerprints of the keys that its packages are verified with; none where checksums have to do.
+    pub keys: Vec<String>,
     /// The packages of the names that the plan asks about; others may be left out.
     pub packages: Vec<Package>,
 }

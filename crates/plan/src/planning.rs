@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivetrain_build::{KeyInputs, component_key};
-use drivetrain_config::Config;
+use drivetrain_config::{Builder, Config, Debuginfo, Publish, VendorVisibility};
 use drivetrain_model::{
     ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
     PlannedPublication, Problem, PublicationState, Severity, Sha256Digest,
 };
 
 use crate::components::OrderedComponent;
-use crate::{Components, Origin, Selection, recipe};
+use crate::{Components, Origin, Selection, UserspaceSet, recipe};
 
 /// What compiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +53,11 @@ pub fn plan(
     config: &Config,
     selection: &Selection,
     components: &Components,
+    userspace: Option<&UserspaceSet>,
     tools: &Tools,
     existing: &Existing,
 ) -> Plan {
-    let lock = lock(config, selection, components, tools);
+    let lock = lock(config, selection, components, userspace, tools);
     let planned = components
         .ordered
         .iter()
@@ -78,12 +79,17 @@ pub fn plan(
         kernel: selection.kernel.clone(),
         components: planned,
         skipped: components.skipped.clone(),
+        userspace: userspace.map(|set| set.planned.clone()),
         publication: PlannedPublication {
             target: existing.target.clone(),
             path: existing.path.clone(),
             state: state(existing, lock.digest()),
         },
-        problems: module_packages(config, tools).into_iter().collect(),
+        problems: module_packages(config, tools)
+            .into_iter()
+            .chain(other_version(config, selection))
+            .chain(userspace.into_iter().flat_map(|set| set.warnings.clone()))
+            .collect(),
         lock,
     }
 }
@@ -116,10 +122,17 @@ fn state(existing: &Existing, lock: Sha256Digest) -> PublicationState {
     }
 }
 
-fn lock(config: &Config, selection: &Selection, components: &Components, tools: &Tools) -> Lock {
+fn lock(
+    config: &Config,
+    selection: &Selection,
+    components: &Components,
+    userspace: Option<&UserspaceSet>,
+    tools: &Tools,
+) -> Lock {
     let mut inputs =
         vec![selection.core.input.clone(), selection.devel.input.clone(), selection.source.input.clone()];
     inputs.extend(components.ordered.iter().filter_map(extra_input));
+    inputs.extend(userspace.into_iter().flat_map(|set| set.inputs.iter().cloned()));
     inputs.sort_by(|a, b| (a.role, &a.nevra).cmp(&(b.role, &b.nevra)));
     let recipe = recipe(config, tools.kernel_module_package);
     let mut keys: BTreeMap<ComponentName, Sha256Digest> = BTreeMap::new();
@@ -152,9 +165,63 @@ fn lock(config: &Config, selection: &Selection, components: &Components, tools: 
         repositories: selection.repositories.clone(),
         inputs,
         components: locked,
+        settings: settings(config),
         toolchain: tools.digest,
         toolchain_description: tools.description.clone(),
     }
+}
+
+/// What decides the result beside the inputs, by the configuration's keys. What is as it is by default is left out.
+fn settings(config: &Config) -> BTreeMap<String, String> {
+    let driver = &config.driver;
+    let Builder::Sandbox(sandbox) = &config.builder;
+    let macros: Vec<String> = driver.macros.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let debuginfo = match sandbox.debuginfo {
+        Debuginfo::Drop => "",
+        Debuginfo::Keep => "keep",
+    };
+    let consumers = &config.consumers;
+    let visibility = match consumers.vendor {
+        VendorVisibility::Hidden => "hidden",
+        VendorVisibility::Exposed => "exposed",
+    };
+    let Publish::Directory(directory) = &config.publish;
+    let base_url = directory.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    [
+        ("driver.macros", macros.join(" ")),
+        ("driver.with", driver.with.join(" ")),
+        ("driver.without", driver.without.join(" ")),
+        ("builder.debuginfo", debuginfo.to_owned()),
+        ("consumers.priority", consumers.priority.to_string()),
+        ("consumers.vendor", visibility.to_owned()),
+        ("consumers.exclude", consumers.exclude.join(" ")),
+        ("publish.directory.base_url", base_url),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+/// The vendor's repository is of another version than the configuration says that the driver is.
+fn other_version(config: &Config, selection: &Selection) -> Option<Problem> {
+    let (version, source) = (config.driver.version.as_str(), &selection.source.package.nevra);
+    let has = source.evr.version.as_str();
+    // `3.2.0` is what `3.2.0_OFED.25.10` and `3.2.0.125000` are of.
+    let fits = has
+        .strip_prefix(version)
+        .is_some_and(|rest| rest.is_empty() || !rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    if fits {
+        return None;
+    }
+    Some(Problem {
+        severity: Severity::Warning,
+        what: format!(
+            "driver.version is {version}, and the source package that was found is {source}: what is published would \
+             be called {version}"
+        ),
+        next: "correct driver.version, or driver.repository.url".to_owned(),
+    })
 }
 
 fn extra_input(component: &OrderedComponent) -> Option<LockedInput> {

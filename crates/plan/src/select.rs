@@ -60,7 +60,11 @@ pub fn select(
         .iter()
         .chain([vendor])
         .map(|repository| {
-            let locked = LockedRepository { url: repository.url.clone(), repomd: repository.repomd };
+            let locked = LockedRepository {
+                url: repository.url.clone(),
+                repomd: repository.repomd,
+                keys: repository.keys.clone(),
+            };
             (repository.id.clone(), locked)
         })
         .collect();

@@ -47,6 +47,7 @@ fn repository(id: &str, snapshot: Option<&str>, packages: Vec<Package>) -> Repos
         priority: 99,
         exclude: Vec::new(),
         repomd: Sha256Digest::of(id.as_bytes()),
+        keys: Vec::new(),
         packages,
     }
 }
@@ -233,7 +234,7 @@ fn the_sites_own_source_takes_the_vendors_place() {
     assert_eq!(iser.source.sha256, Sha256Digest::of(b"own"));
     assert!(found.skipped.iter().any(|skipped| skipped.why.contains("takes the place of")));
     let selection = select(&config("latest", ""), &train(&[NEW], &[NEW]), &vendor()).unwrap();
-    let plan = plan(&config("latest", ""), &selection, &found, &tools(), &Existing::default());
+    let plan = plan(&config("latest", ""), &selection, &found, None, &tools(), &Existing::default());
     assert_eq!(plan.lock.input(InputRole::ExtraSource).unwrap().url, url);
 }
 
@@ -270,7 +271,7 @@ fn what_is_finished_is_reused_and_what_is_served_is_not_published_again() {
     let config = config("latest", "");
     let selection = select(&config, &train(&[NEW], &[NEW]), &vendor()).unwrap();
     let components = components(&config, &stack()).unwrap();
-    let first = plan(&config, &selection, &components, &tools(), &Existing::default());
+    let first = plan(&config, &selection, &components, None, &tools(), &Existing::default());
     assert!(first.components.iter().all(|component| component.action == ComponentAction::Build));
     assert_eq!(first.publication.state, PublicationState::Absent);
     let existing = Existing {
@@ -278,13 +279,13 @@ fn what_is_finished_is_reused_and_what_is_served_is_not_published_again() {
         served: Some(ServedLock { version: 4, lock: Some(first.lock.digest()) }),
         ..Existing::default()
     };
-    let second = plan(&config, &selection, &components, &tools(), &existing);
+    let second = plan(&config, &selection, &components, None, &tools(), &existing);
     assert_eq!(second.components[0].action, ComponentAction::Reuse { key: first.lock.components[0].key });
     assert_eq!(second.components[1].action, ComponentAction::Build);
     assert!(second.is_done());
     // Other tools, other RPMs: neither fits any more.
     let tools = Tools { digest: Sha256Digest::of(b"gcc 13"), ..tools() };
-    let third = plan(&config, &selection, &components, &tools, &existing);
+    let third = plan(&config, &selection, &components, None, &tools, &existing);
     assert_eq!(third.components[0].action, ComponentAction::Build);
     assert_eq!(third.publication.state, PublicationState::Outdated { version: 4 });
     assert!(!first.lock.differences(&third.lock).is_empty());
@@ -298,7 +299,7 @@ fn a_changed_component_changes_the_keys_of_those_built_against_it_and_no_others(
     sources.push(source("knem", &["kmod-knem"], &[]));
     let keys = |sources: &[SourcePackage]| {
         let components = components(&config, sources).unwrap();
-        plan(&config, &selection, &components, &tools(), &Existing::default()).lock.components
+        plan(&config, &selection, &components, None, &tools(), &Existing::default()).lock.components
     };
     let before = keys(&sources);
     sources[1].sha256 = Sha256Digest::of(b"a new mlnx-ofa_kernel");
@@ -347,7 +348,7 @@ fn a_builder_without_the_macros_of_enterprise_linux_is_told_of_once_it_matters()
         let selection = select(&config, &train(&[NEW], &[NEW]), &vendor()).unwrap();
         let components = components(&config, &stack()).unwrap();
         let tools = Tools { kernel_module_package: false, ..tools() };
-        let plan = plan(&config, &selection, &components, &tools, &Existing::default());
+        let plan = plan(&config, &selection, &components, None, &tools, &Existing::default());
         plan.problems.into_iter().map(|problem| problem.what).collect::<Vec<_>>()
     };
     let warned = warnings("");

@@ -49,5 +49,5 @@ pub use error::{PublishError, Result};
 pub use history::{Action, HistoryEntry};
 pub use manifest::{Manifest, ManifestFile, ManifestPackage};
 pub use path::{PathError, RepositoryPath};
-pub use publication::{Change, Publication};
+pub use publication::{Change, ConsumerSettings, Publication, VendorRepository};
 pub use target::{Outcome, Published, RolledBack, Served, Target, VersionInfo};

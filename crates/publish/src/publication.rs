@@ -21,6 +21,8 @@ pub struct Publication {
     pub rpms: Vec<PathBuf>,
     /// What goes out beside the packages as evidence: bytes by file name, such as `lock.json`.
     pub evidence: BTreeMap<String, Vec<u8>>,
+    /// What the `.repo` file says to consumers.
+    pub consumers: ConsumerSettings,
     /// The digest of the lock that the packages were built from.
     pub lock: Sha256Digest,
     /// The run that built them.
@@ -38,4 +40,30 @@ pub struct Change {
     pub why: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// What the `.repo` file says, so that consumers keep what they have installed from the driver repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerSettings {
+    /// The driver repository's priority, as DNF means it.
+    pub priority: u32,
+    /// The vendor's repository, where consumers are to see it as well.
+    pub vendor: Option<VendorRepository>,
+}
+
+/// The vendor's repository, as consumers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorRepository {
+    /// Its id.
+    pub id: String,
+    /// Its base URL, without credentials.
+    pub url: String,
+    /// Its priority.
+    pub priority: u32,
+    /// Name patterns of packages that consumers are not to see.
+    pub exclude: Vec<String>,
+    /// Whether consumers verify its packages' signatures.
+    pub verify: bool,
+    /// The URLs of the keys for that; where there are none, consumers have to have imported them.
+    pub keys: Vec<String>,
 }

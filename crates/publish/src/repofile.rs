@@ -1,6 +1,6 @@
 //! The `.repo` file that a consumer puts into `/etc/yum.repos.d`.
 
-use crate::Publication;
+use crate::{Publication, VendorRepository};
 
 /// Its name in the repository.
 pub(crate) const FILE: &str = "drivetrain.repo";
@@ -14,18 +14,47 @@ pub(crate) fn text(publication: &Publication, url: &str) -> String {
         publication.driver_name, cell.driver, cell.kernel, cell.train
     ));
     let url = one_line(url);
-    format!(
+    let driver = format!(
         "# Written by drivetrain: modules in this repository are for kernel {kernel} and no other.\n\
          [{id}]\n\
          name={name}\n\
          baseurl={url}\n\
          enabled=1\n\
+         # Before all others that have packages of these names: an upgrade keeps what is installed from here.\n\
+         priority={priority}\n\
          # The packages are not signed yet: who can write to the server can replace them. TLS is the protection.\n\
          gpgcheck=0\n\
          # Without it a module stream that has a package of the same name would hide ours.\n\
          module_hotfixes=1\n",
-        kernel = cell.kernel
-    )
+        kernel = cell.kernel,
+        priority = publication.consumers.priority,
+    );
+    let vendor = publication.consumers.vendor.as_ref();
+    driver + &vendor.map(|vendor| vendor_section(publication, vendor)).unwrap_or_default()
+}
+
+/// The vendor's repository, without what would take the place of what is published.
+fn vendor_section(publication: &Publication, vendor: &VendorRepository) -> String {
+    let mut text = format!(
+        "\n# The vendor's, for what is not published here.\n[{id}]\nname={name}\nbaseurl={url}\nenabled=1\npriority={priority}\n",
+        id = id(&format!("drivetrain-{}-vendor", vendor.id)),
+        name = one_line(&format!("{} {}, the vendor's packages", vendor.id, publication.cell.driver)),
+        url = one_line(&vendor.url),
+        priority = vendor.priority,
+    );
+    if !vendor.exclude.is_empty() {
+        let patterns: Vec<String> = vendor.exclude.iter().map(|pattern| one_line(pattern)).collect();
+        text.push_str(&format!(
+            "# They would take the place of what is published, or compile modules on every node.\nexcludepkgs={}\n",
+            patterns.join(",")
+        ));
+    }
+    text.push_str(if vendor.verify { "gpgcheck=1\n" } else { "gpgcheck=0\n" });
+    if vendor.verify && !vendor.keys.is_empty() {
+        let keys: Vec<String> = vendor.keys.iter().map(|key| one_line(key)).collect();
+        text.push_str(&format!("gpgkey={}\n", keys.join("\n       ")));
+    }
+    text
 }
 
 /// DNF allows letters, digits and `-_.:` in an id.

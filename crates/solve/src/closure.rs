@@ -111,6 +111,17 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// The package for which it is there; none where it was asked for, or came by itself.
+    #[must_use]
+    pub fn by(&self) -> Option<&Nevra> {
+        match self {
+            Self::Needed { by, .. } | Self::Recommended { by, .. } | Self::Reconciles { by, .. } => Some(by),
+            Self::Wanted { .. } | Self::Supplements { .. } => None,
+        }
+    }
+}
+
 /// A need that the train satisfies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Satisfied {

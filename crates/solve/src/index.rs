@@ -71,7 +71,7 @@ impl Kind {
 type Text = u32;
 
 /// A repository's packages. Sorted by name, then architecture, then version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryIndex {
     texts: Texts,
     /// What is never looked for: checksums, locations, source RPMs. Not sorted.
@@ -201,6 +201,11 @@ impl RepositoryIndex {
     /// All packages.
     pub fn packages(&self) -> impl Iterator<Item = Package> {
         (0..self.packages.len()).map(|index| self.package(index))
+    }
+
+    /// The full names of all packages.
+    pub fn nevras(&self) -> impl Iterator<Item = Nevra> {
+        (0..self.packages.len()).map(|index| self.nevra(index))
     }
 
     pub(crate) fn rows_named(&self, name: &str) -> std::ops::Range<usize> {

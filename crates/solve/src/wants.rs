@@ -97,8 +97,20 @@ fn capability_of(text: &str) -> Capability {
     Capability::unversioned(text)
 }
 
-/// Names of packages that look alike, the most alike first.
+/// The newest packages of the name, where another version is asked for; otherwise names that look alike, the most alike
+/// first.
 fn suggestions(world: &World<'_>, text: &str) -> Vec<String> {
+    if let Some((name, _)) = text.split_once(' ') {
+        let mut versions = world.named(name);
+        versions.sort_by_key(|package| std::cmp::Reverse(world.evr(*package)));
+        if !versions.is_empty() {
+            return versions
+                .iter()
+                .take(SUGGESTIONS)
+                .map(|package| world.nevra(*package).to_string())
+                .collect();
+        }
+    }
     let names = world.repositories().iter().flat_map(|repository| {
         let rank = u8::from(repository.role == Role::Train);
         repository.index.names().map(move |name| (rank, name))

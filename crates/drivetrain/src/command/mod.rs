@@ -1,6 +1,7 @@
 //! The commands that are not stages of a run.
 
 pub mod check;
+pub mod closure;
 pub mod init;
 pub mod plan;
 pub mod rollback;

@@ -10,7 +10,7 @@ use drivetrain_build::{
 };
 use drivetrain_config::{Builder, Config, Jobs};
 use drivetrain_model::{Capability, ExitCode};
-use drivetrain_plan::recipe;
+use drivetrain_plan::{is_published, recipe};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -23,19 +23,18 @@ pub struct Built {
     pub report: BuildReport,
     /// The kernel's development tree.
     pub devel: Utf8PathBuf,
+    /// The vendor's userspace packages, which go with them.
+    pub userspace: Vec<Utf8PathBuf>,
 }
 
 impl Built {
     /// The RPMs of all components that are to be published.
-    ///
-    /// Without those called `*-dkms`, which a vendor's spec file may make beside the modules: they provide and
-    /// obsolete the kmods, so a plain `dnf upgrade` would swap proven modules for a compiler run on every node.
     pub fn packages(&self) -> impl Iterator<Item = &CachedPackage> {
         self.report
             .components
             .iter()
             .flat_map(|component| &component.packages)
-            .filter(|package| !package.nevra.name.ends_with("-dkms"))
+            .filter(|package| is_published(&package.nevra.name))
     }
 }
 
@@ -68,7 +67,7 @@ pub async fn make(
     }
     match failure(&report) {
         Some(failure) => Err(failure),
-        None => Ok(Built { report, devel: inputs.devel }),
+        None => Ok(Built { report, devel: inputs.devel, userspace: inputs.userspace }),
     }
 }
 

@@ -8,6 +8,7 @@ use drivetrain_fetch::Request;
 use drivetrain_model::{ComponentName, ExitCode, LockedInput};
 use drivetrain_rpmfile::{PayloadLimits, extract};
 use fs_err as fs;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::context::{Context, source};
 use crate::failure::{Failure, Result, internal};
@@ -22,13 +23,21 @@ pub struct Inputs {
     pub devel: Utf8PathBuf,
     /// The source RPMs.
     pub source_rpms: BTreeMap<ComponentName, Utf8PathBuf>,
+    /// The vendor's userspace packages.
+    pub userspace: Vec<Utf8PathBuf>,
 }
+
+/// How many packages are fetched at a time: enough to keep a link busy with small files, and few for one server.
+const PARALLEL: usize = 8;
+/// How many are verified at a time; each takes a processor.
+const VERIFIED_AT_ONCE: usize = 4;
 
 /// Brings everything that a plan's build reads.
 pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Result<Inputs> {
     let devel = kernel_devel(context, config, planned).await?;
     let source_rpms = source_rpms(context, config, planned).await?;
-    Ok(Inputs { devel, source_rpms })
+    let userspace = userspace(context, config, planned).await?;
+    Ok(Inputs { devel, source_rpms, userspace })
 }
 
 /// The development tree of the kernel, unpacked once for each kernel-devel RPM.
@@ -95,6 +104,39 @@ fn unpack(package: &Utf8Path, place: &Utf8Path, state: &StateDirectory, shown: &
         Err(_) if place.is_dir() => Ok(()),
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// The userspace packages, into the store that all cells share; each verified, whether it was there or not.
+async fn userspace(context: &Context, config: &Config, planned: &Planned) -> Result<Vec<Utf8PathBuf>> {
+    let inputs = planned.userspace.as_ref().map_or(&[][..], |set| &set.inputs);
+    if inputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let repository = &config.driver.repository;
+    let trust = Trust::of(context, &config.driver.repository_id, repository).await?;
+    let requests = inputs
+        .iter()
+        .map(|input| {
+            let source = source(&input.url, repository.credentials.as_ref())?;
+            Ok(Request { source, checksum: input.checksum.clone(), size: Some(input.size) })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let fetched = context
+        .cache
+        .downloader()
+        .download_all(&requests, PARALLEL, &transfer::tell_all(&context.reporter))
+        .await
+        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    let verifying = requests.iter().zip(inputs).zip(&fetched).map(|((request, input), fetched)| {
+        let trust = &trust;
+        async move {
+            let signer = trust.verify(&fetched.path, &request.source.shown(), &input.nevra).await?;
+            let file = input.nevra.file_name();
+            context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signer));
+            Ok(fetched.path.clone())
+        }
+    });
+    futures_util::stream::iter(verifying).buffered(VERIFIED_AT_ONCE).try_collect().await
 }
 
 fn repository_of<'c>(

@@ -38,6 +38,11 @@ impl Trust {
         Ok(Self { keyring: Some(keyring), digest })
     }
 
+    /// The fingerprints of the keys; none where checksums have to do.
+    pub fn fingerprints(&self) -> Vec<String> {
+        self.keyring.as_ref().map(Keyring::fingerprints).unwrap_or_default()
+    }
+
     /// The digest over the keys and the name that a package goes by: what was verified with others, or under
     /// another name, has to be verified again.
     pub fn digest_for(&self, nevra: &Nevra) -> Sha256Digest {

@@ -1,20 +1,28 @@
+//! A repository's metadata: read once, kept, and asked.
+
 //! A repository's metadata, for the plan.
 
+use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use camino::Utf8Path;
 use drivetrain_config::Repository;
 use drivetrain_fetch::{Fetched, Source};
-use drivetrain_model::{Capability, Comparison, Evr, ExitCode, Package, RepositoryId, Sha256Digest};
+use drivetrain_model::{Capability, Comparison, Evr, ExitCode, Nevra, Package, RepositoryId, Sha256Digest};
 use drivetrain_plan::RepositoryMetadata;
 use drivetrain_repodata::{
-    Limits, PathPattern, Record, RecordKind, Repomd, RepositoryIndex, decompress, parse_repomd, read_primary,
-    who_owns,
+    FileKind, Limits, Modules, Owner, PathPattern, Record, RecordKind, Repomd, RepositoryFile, decompress,
+    parse_repomd, read_filelists, read_modules, read_primary, who_owns,
 };
+use drivetrain_solve::{IndexBuilder, RepositoryIndex};
+use fs_err as fs;
 
 use crate::context::{Context, source};
-use crate::failure::{Failure, Result, internal};
-use crate::stage::transfer;
+use crate::failure::{Failure, Result};
+use crate::stage::keys::Trust;
+use crate::stage::{blocking, transfer};
 
 /// The kernel packages, with the capability that tells each one's release, and a file that does as well.
 const RELEASES: &[(&str, &str, &str, &str)] = &[
@@ -25,14 +33,34 @@ const RELEASES: &[(&str, &str, &str, &str)] = &[
 /// The most that a compressed metadata file may have.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
-/// Reads what a repository says of the packages with these names.
+/// A repository as it is now.
+pub struct Loaded {
+    /// What the plan asks of it.
+    pub metadata: RepositoryMetadata,
+    /// All its packages.
+    pub index: Arc<RepositoryIndex>,
+    /// Its module streams.
+    pub modules: Modules,
+    /// Where it says who has which files.
+    pub filelists: Option<FileLists>,
+}
+
+/// The file lists of a repository: ten times as large as everything else, and read only where a file has to be found.
+#[derive(Debug, Clone)]
+pub struct FileLists {
+    source: Source,
+    record: Record,
+}
+
+/// Reads a repository, with what the plan asks of the packages with these names.
 pub async fn read(
     context: &Context,
     id: &RepositoryId,
     repository: &Repository,
     names: &[String],
-) -> Result<RepositoryMetadata> {
+) -> Result<Loaded> {
     let place = Place { context, id, source: source(&repository.url, repository.credentials.as_ref())? };
+    let trust = Trust::of(context, id, repository).await?;
     let limits = Limits::default();
     let repomd_source = place.join("repodata/repomd.xml")?;
     let bytes = context
@@ -49,17 +77,87 @@ pub async fn read(
         })?
         .bytes;
     let repomd = parse_repomd(&bytes, &limits).map_err(|error| place.bad(&repomd_source, &error))?;
-    let mut packages = place.packages(&repomd, names).await?;
+    let index = place.index(&repomd).await?;
+    let modules = place.modules(&repomd).await?;
+    let mut packages: Vec<Package> = names.iter().flat_map(|name| index.named(name)).collect();
     place.add_releases(&repomd, &mut packages).await?;
-    Ok(RepositoryMetadata {
+    let filelists = repomd
+        .record(&RecordKind::Filelists)
+        .map(|record| FileLists { source: place.source.clone(), record: record.clone() });
+    let metadata = RepositoryMetadata {
         id: id.clone(),
         url: repository.url.clone(),
         snapshot: repository.snapshot.clone(),
         priority: repository.priority,
         exclude: repository.exclude.clone(),
         repomd: Sha256Digest::of(&bytes),
+        keys: trust.fingerprints(),
         packages,
-    })
+    };
+    Ok(Loaded { metadata, index, modules, filelists })
+}
+
+/// Who has which of these files, in one repository. The answer is kept: the lists of a distribution take seconds to read.
+pub async fn owners(
+    context: &Context,
+    id: &RepositoryId,
+    lists: &FileLists,
+    paths: &BTreeSet<String>,
+) -> Result<Vec<(String, Nevra)>> {
+    let place = Place { context, id, source: lists.source.clone() };
+    let asked: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let question = Sha256Digest::of(asked.join("\n").as_bytes()).short();
+    let kept = context.state.indexes().join(format!("{}-files-{question}.json", lists.record.checksum.hex));
+    if let Ok(bytes) = fs::read(&kept)
+        && let Ok(answer) = serde_json::from_slice(&bytes)
+    {
+        return Ok(answer);
+    }
+    let patterns = paths.iter().map(|path| PathPattern::new(path)).collect();
+    let mut answer: Vec<(String, Nevra)> = place
+        .who_owns(&lists.record, patterns)
+        .await?
+        .into_iter()
+        .map(|owner| (owner.path, owner.nevra))
+        .collect();
+    answer.retain(|(path, _)| paths.contains(path));
+    place.keep(&kept, &serde_json::to_vec(&answer).map_err(|error| Failure::of(ExitCode::Internal, &error))?);
+    Ok(answer)
+}
+
+/// Which of these packages have any of these files, directories aside.
+pub async fn owners_among(
+    context: &Context,
+    id: &RepositoryId,
+    lists: &FileLists,
+    packages: BTreeSet<Nevra>,
+    paths: &BTreeSet<&str>,
+) -> Result<BTreeSet<Nevra>> {
+    let place = Place { context, id, source: lists.source.clone() };
+    let (source, fetched) = place.fetch(&lists.record).await?;
+    let (document, open_size) = (source.shown(), lists.record.open_size);
+    let paths: BTreeSet<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+    let read = blocking(move || -> Result<_, Unusable> {
+        let limits = Limits::default();
+        let names: BTreeSet<&str> = packages.iter().map(|nevra| nevra.name.as_str()).collect();
+        let opened = decompress(&document, open(&fetched)?, open_size, &limits)?;
+        let mut owners = BTreeSet::new();
+        read_filelists(
+            opened,
+            &limits,
+            |name, _| names.contains(name),
+            |package| {
+                let shares =
+                    |file: &RepositoryFile| file.kind != FileKind::Directory && paths.contains(&file.path);
+                if packages.contains(&package.nevra) && package.files.iter().any(shares) {
+                    owners.insert(package.nevra);
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(owners)
+    });
+    read.await?.map_err(|error| place.bad(&source, error.as_ref()))
 }
 
 struct Place<'a> {
@@ -114,37 +212,63 @@ impl Place<'_> {
         })
     }
 
-    async fn packages(&self, repomd: &Repomd, names: &[String]) -> Result<Vec<Package>> {
+    /// All packages. The index is kept by the checksum of the metadata that it was made of, so that these are read, and
+    /// even fetched, once.
+    async fn index(&self, repomd: &Repomd) -> Result<Arc<RepositoryIndex>> {
         let record = self.record(repomd, &RecordKind::Primary)?;
+        let kept = self.context.state.indexes().join(format!("{}.index", record.checksum.hex));
+        let path = kept.clone();
+        // What is damaged, or of another version of drivetrain, is made anew.
+        let known = blocking(move || RepositoryIndex::from_bytes(&fs::read(path).ok()?).ok()).await?;
+        if let Some(known) = known {
+            return Ok(Arc::new(known));
+        }
         let (source, fetched) = self.fetch(record).await?;
-        let (document, names) = (source.shown(), names.to_vec());
-        let open_size = record.open_size;
-        let read =
-            tokio::task::spawn_blocking(move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-                let limits = Limits::default();
-                let file = BufReader::with_capacity(1 << 17, fs_err::File::open(&fetched.path)?);
-                let opened = decompress(&document, file, open_size, &limits)?;
-                let mut index = RepositoryIndex::new();
-                let mut conflict = None;
-                read_primary(
-                    opened,
-                    &limits,
-                    |name, _| names.iter().any(|wanted| wanted == name),
-                    |package| match index.insert(package) {
-                        Ok(_) => ControlFlow::Continue(()),
-                        Err(found) => {
-                            conflict = Some(found);
-                            ControlFlow::Break(())
-                        }
-                    },
-                )?;
-                match conflict {
-                    Some(conflict) => Err(conflict),
-                    None => Ok(index.into_packages().collect::<Vec<_>>()),
-                }
-            });
-        let read = read.await.map_err(|error| internal(&error))?;
-        read.map_err(|error| self.bad(&source, error.as_ref()))
+        let (document, open_size) = (source.shown(), record.open_size);
+        let made = blocking(move || make_index(&document, &fetched, open_size)).await?;
+        let index = Arc::new(made.map_err(|error| self.bad(&source, error.as_ref()))?);
+        let written = index.clone();
+        let bytes = blocking(move || written.to_bytes()).await?;
+        self.keep(&kept, &bytes);
+        Ok(index)
+    }
+
+    /// Its module streams; none where it says nothing of any.
+    async fn modules(&self, repomd: &Repomd) -> Result<Modules> {
+        let Some(record) = repomd.record(&RecordKind::Modules) else { return Ok(Modules::default()) };
+        let (source, fetched) = self.fetch(record).await?;
+        let (document, open_size) = (source.shown(), record.open_size);
+        let read = blocking(move || -> Result<_, Unusable> {
+            let limits = Limits::default();
+            let opened = decompress(&document, open(&fetched)?, open_size, &limits)?;
+            Ok(read_modules(opened, &limits)?)
+        });
+        read.await?.map_err(|error| self.bad(&source, error.as_ref()))
+    }
+
+    async fn who_owns(&self, record: &Record, patterns: Vec<PathPattern>) -> Result<Vec<Owner>> {
+        let (source, fetched) = self.fetch(record).await?;
+        let (document, open_size) = (source.shown(), record.open_size);
+        let read = blocking(move || -> Result<_, Unusable> {
+            let limits = Limits::default();
+            let opened = decompress(&document, open(&fetched)?, open_size, &limits)?;
+            Ok(who_owns(opened, &limits, &patterns)?)
+        });
+        read.await?.map_err(|error| self.bad(&source, error.as_ref()))
+    }
+
+    /// Keeps something for the next time, whole or not at all. Where that cannot be done, it is made again then.
+    fn keep(&self, path: &Utf8Path, bytes: &[u8]) {
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(self.context.state.indexes())?;
+            let temporary = self.context.state.scratch_directory()?;
+            let unfinished = temporary.path().join("kept");
+            fs::write(&unfinished, bytes)?;
+            fs::rename(unfinished, path)
+        };
+        if let Err(error) = write() {
+            self.context.reporter.warn(format!("{path} cannot be kept, and has to be made again: {error}"));
+        }
     }
 
     /// Fills in the kernel releases of packages whose provides do not tell them, from the files they own.
@@ -159,21 +283,8 @@ impl Place<'_> {
             return Ok(());
         }
         let record = self.record(repomd, &RecordKind::Filelists)?;
-        let (source, fetched) = self.fetch(record).await?;
-        let (document, open_size) = (source.shown(), record.open_size);
-        let read =
-            tokio::task::spawn_blocking(move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
-                let limits = Limits::default();
-                let file = BufReader::with_capacity(1 << 17, fs_err::File::open(&fetched.path)?);
-                let opened = decompress(&document, file, open_size, &limits)?;
-                let patterns: Vec<_> =
-                    RELEASES.iter().map(|(_, _, file, _)| PathPattern::new(file)).collect();
-                Ok(who_owns(opened, &limits, &patterns)?)
-            });
-        let owners = read
-            .await
-            .map_err(|error| internal(&error))?
-            .map_err(|error| self.bad(&source, error.as_ref()))?;
+        let patterns = RELEASES.iter().map(|(_, _, file, _)| PathPattern::new(file)).collect();
+        let owners = self.who_owns(record, patterns).await?;
         for package in packages.iter_mut().filter(|package| silent(package)) {
             let Some((_, capability, _, before)) =
                 RELEASES.iter().find(|(name, ..)| package.nevra.name == *name)
@@ -191,4 +302,31 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// Why metadata cannot be used.
+type Unusable = Box<dyn std::error::Error + Send + Sync>;
+
+fn open(fetched: &Fetched) -> std::io::Result<BufReader<fs_err::File>> {
+    Ok(BufReader::with_capacity(1 << 17, fs_err::File::open(&fetched.path)?))
+}
+
+fn make_index(
+    document: &str,
+    fetched: &Fetched,
+    open_size: Option<u64>,
+) -> Result<RepositoryIndex, Unusable> {
+    let limits = Limits::default();
+    let opened = decompress(document, open(fetched)?, open_size, &limits)?;
+    let mut builder = IndexBuilder::default();
+    read_primary(
+        opened,
+        &limits,
+        |_, _| true,
+        |package| {
+            builder.push(&package);
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(builder.finish()?)
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
-use drivetrain_config::{Config, Publish, Repository};
+use drivetrain_config::{Config, Publish};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
-use drivetrain_model::{Cell, ComponentAction, Event, ExitCode, Plan, RepositoryId};
+use drivetrain_model::{Cell, ComponentAction, Event, ExitCode, Plan};
 use drivetrain_plan::{
-    Components, Existing, RepositoryMetadata, Selection, ServedLock, Tools, components, plan, select,
+    Components, Existing, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
 };
 use drivetrain_publish::{DirectoryTarget, RepositoryPath};
-use futures_util::future::try_join_all;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::stage::{metadata, publish, sources, target_words};
+use crate::stage::repositories::Repositories;
+use crate::stage::{publish, sources, target_words, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -24,6 +24,10 @@ pub struct Planned {
     pub selection: Selection,
     /// The components, in order.
     pub components: Components,
+    /// The userspace packages, where any are wanted.
+    pub userspace: Option<UserspaceSet>,
+    /// The repositories, as they were read.
+    pub repositories: Repositories,
     /// What compiles.
     pub toolchain: Toolchain,
     /// What runs the build.
@@ -34,12 +38,12 @@ pub struct Planned {
 
 /// Makes the plan. Reads much, changes nothing outside of the state directory's caches.
 pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
-    let ((host, toolchain), (train, vendor)) =
-        tokio::try_join!(builder(context), repositories(context, config))?;
-    let selection = select(config, &train, &vendor)?;
-    let mut found = sources::vendor(context, config, &selection.source).await?;
-    found.extend(sources::extra(context, config).await?);
-    let components = components(config, &found)?;
+    let ((host, toolchain), mut repositories) =
+        tokio::try_join!(builder(context), Repositories::read(context, config))?;
+    let selection = select(config, &repositories.train, &repositories.vendor)?;
+    let components = sources::components_of(context, config, &selection).await?;
+    let own = Arc::new(expected(config, &components));
+    let userspace = userspace::make(context, config, &mut repositories, &own).await?;
     let cell = config.cell(selection.kernel.release.clone());
     let path = repository_path(config, &cell)?;
     let existing = existing(context, config, &path)?;
@@ -48,7 +52,7 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         description: toolchain.description.clone(),
         kernel_module_package: toolchain.kernel_module_package,
     };
-    let plan = plan(config, &selection, &components, &tools, &existing);
+    let plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     let reuse = plan
         .components
         .iter()
@@ -60,7 +64,7 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         build: plan.components.len() - reuse,
         reuse,
     });
-    Ok(Planned { plan, selection, components, toolchain, host, path })
+    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, host, path })
 }
 
 /// The path below the target, by the configured layout.
@@ -86,26 +90,6 @@ fn no_builder(error: &HostError) -> Failure {
 
 fn no_tools(error: &ToolchainError) -> Failure {
     Failure::of(ExitCode::Failure, error)
-}
-
-async fn repositories(
-    context: &Context,
-    config: &Config,
-) -> Result<(Vec<RepositoryMetadata>, RepositoryMetadata)> {
-    let kernels = ["kernel-core", "kernel-devel"].map(str::to_owned);
-    let source = [config.driver.source.clone()];
-    let driver = config.driver.repository_id.clone();
-    let all: Vec<(RepositoryId, &Repository)> = config.repositories().collect();
-    let reading = all.iter().map(|(id, repository)| {
-        let names: &[String] = if *id == driver { &source } else { &kernels };
-        metadata::read(context, id, repository, names)
-    });
-    let mut read = try_join_all(reading).await?;
-    // The driver's is the last of `Config::repositories`.
-    match read.pop() {
-        Some(vendor) => Ok((read, vendor)),
-        None => Err(Failure::new(ExitCode::Internal, "a configuration without repositories")),
-    }
 }
 
 fn existing(context: &Context, config: &Config, path: &RepositoryPath) -> Result<Existing> {

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
+use drivetrain_config::Config;
 use drivetrain_kmod::VermagicPolicy;
 use drivetrain_model::{Event, ExitCode};
 use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
 use fs_err as fs;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result, internal};
 use crate::stage::build::Built;
+use crate::stage::install;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
 use crate::view;
@@ -24,10 +27,12 @@ pub struct Proven {
     pub evidence: Evidence,
 }
 
-/// Judges every module against the kernel that it was built for. Nothing unproven leaves here.
+/// Judges every module against the kernel that it was built for, and what becomes of the packages on the machines that
+/// install them. Nothing unproven leaves here.
 pub async fn make(
     context: &Context,
-    planned: &Planned,
+    config: &Config,
+    planned: &mut Planned,
     built: Built,
     run: &camino::Utf8Path,
 ) -> Result<Proven> {
@@ -47,7 +52,7 @@ pub async fn make(
     if let Some(untold) = view::proof::untold(&proof) {
         context.reporter.warn(untold);
     }
-    let evidence = evidence(planned, &built, &proof)?;
+    let mut evidence = evidence(planned, &built, &proof)?;
     keep(run, &evidence)?;
     if !proof.verdict.is_good() {
         let mut failure = Failure::new(
@@ -60,7 +65,12 @@ pub async fn make(
         failure.causes = problems;
         return Err(failure.next(format!("the whole verdict is in {run}/verdicts.json")));
     }
-    Ok(Proven { rpms: built.packages().map(|package| package.path.clone().into()).collect(), evidence })
+    let packages: Vec<Utf8PathBuf> =
+        built.packages().map(|package| package.path.clone()).chain(built.userspace.iter().cloned()).collect();
+    let installation = install::prove(context, config, planned, &packages).await?;
+    add(&mut evidence, "installation.json", &installation)?;
+    keep(run, &evidence)?;
+    Ok(Proven { rpms: packages.into_iter().map(Into::into).collect(), evidence })
 }
 
 fn judge(
@@ -93,18 +103,10 @@ pub fn problems(proof: &Proof) -> Vec<String> {
 
 fn evidence(planned: &Planned, built: &Built, proof: &Proof) -> Result<Evidence> {
     let mut evidence = Evidence::new();
-    let mut add = |name: &str, value: serde_json::Result<String>| match value {
-        Ok(mut text) => {
-            text.push('\n');
-            evidence.insert(name.to_owned(), text.into_bytes());
-            Ok(())
-        }
-        Err(error) => Err(Failure::of(ExitCode::Internal, &error)),
-    };
-    add("lock.json", serde_json::to_string_pretty(&planned.plan.lock))?;
-    add("plan.json", serde_json::to_string_pretty(&planned.plan))?;
-    add("verdicts.json", serde_json::to_string_pretty(proof))?;
-    add("build.json", serde_json::to_string_pretty(&timings(built)))?;
+    add(&mut evidence, "lock.json", &planned.plan.lock)?;
+    add(&mut evidence, "plan.json", &planned.plan)?;
+    add(&mut evidence, "verdicts.json", proof)?;
+    add(&mut evidence, "build.json", &timings(built))?;
     for component in &built.report.components {
         if let Some(log) = &component.log
             && let Ok(bytes) = fs::read(log)
@@ -113,6 +115,14 @@ fn evidence(planned: &Planned, built: &Built, proof: &Proof) -> Result<Evidence>
         }
     }
     Ok(evidence)
+}
+
+fn add(evidence: &mut Evidence, name: &str, value: &impl Serialize) -> Result<()> {
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|error| Failure::of(ExitCode::Internal, &error))?;
+    text.push(b'\n');
+    evidence.insert(name.to_owned(), text);
+    Ok(())
 }
 
 fn timings(built: &Built) -> serde_json::Value {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use drivetrain_config::{Config, Publish};
+use drivetrain_config::{Config, Location, Publish, VendorVisibility, Verify};
 use drivetrain_model::{Event, ExitCode, RunId};
 use drivetrain_publish::{
-    Change, DirectoryOptions, DirectoryTarget, Outcome, Publication, PublishError, RepositoryPath,
-    Target as _,
+    Change, ConsumerSettings, DirectoryOptions, DirectoryTarget, Outcome, Publication, PublishError,
+    RepositoryPath, Target as _, VendorRepository,
 };
 use fs_err as fs;
 use jiff::Timestamp;
@@ -99,6 +99,7 @@ pub async fn publish(
         cell: planned.plan.cell.clone(),
         rpms: proven.rpms,
         evidence: proven.evidence,
+        consumers: consumers(config),
         lock: planned.plan.lock.digest(),
         run: run.clone(),
         change: change(why),
@@ -118,6 +119,29 @@ pub async fn publish(
     };
     context.reporter.emit(Event::Published { location, version, unchanged });
     Ok(())
+}
+
+/// What consumers are told, by the configuration.
+fn consumers(config: &Config) -> ConsumerSettings {
+    let repository = &config.driver.repository;
+    let exposed = config.consumers.vendor == VendorVisibility::Exposed;
+    let vendor = exposed.then(|| VendorRepository {
+        id: config.driver.repository_id.to_string(),
+        url: repository.url.to_string(),
+        priority: repository.priority,
+        exclude: repository.exclude.iter().chain(&config.consumers.exclude).cloned().collect(),
+        verify: repository.verify != Verify::ChecksumsOnly,
+        // A key that is a file here is none that consumers could fetch.
+        keys: repository
+            .keys
+            .iter()
+            .filter_map(|key| match key {
+                Location::Url(url) => Some(url.to_string()),
+                Location::Path(_) => None,
+            })
+            .collect(),
+    });
+    ConsumerSettings { priority: config.consumers.priority, vendor }
 }
 
 /// Who changes what is served, for the record.

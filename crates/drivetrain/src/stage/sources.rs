@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_config::{Config, ExtraSource};
 use drivetrain_fetch::Store;
 use drivetrain_model::{ExitCode, Sha256Digest};
-use drivetrain_plan::{ChosenPackage, Origin, SourcePackage};
+use drivetrain_plan::{ChosenPackage, Components, Origin, Selection, SourcePackage, components};
 use drivetrain_rpmfile::{DriverSources, PayloadLimits, SourceLimits, SourceRpm, for_each_file};
 use fs_err as fs;
 use glob::Pattern;
@@ -33,6 +33,13 @@ struct Opened {
     /// Who signed the package that holds it.
     signed_by: Option<String>,
     sources: Vec<SourcePackage>,
+}
+
+/// The components that a selection is built from, in order.
+pub async fn components_of(context: &Context, config: &Config, selection: &Selection) -> Result<Components> {
+    let mut found = vendor(context, config, &selection.source).await?;
+    found.extend(extra(context, config).await?);
+    Ok(components(config, &found)?)
 }
 
 /// Fetches and verifies the vendor's source package, and reads every source RPM in it into the store.

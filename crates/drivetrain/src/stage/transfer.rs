@@ -1,6 +1,6 @@
 //! Transfers as events.
 
-use drivetrain_fetch::{Progress, Source};
+use drivetrain_fetch::{Progress, Request, Source};
 use drivetrain_model::Event;
 
 use crate::reporter::Reporter;
@@ -21,6 +21,16 @@ pub fn tell(reporter: &Reporter, source: &Source, file: &str) -> impl Fn(Progres
         }
         // Told by who verifies the file.
         Progress::Finished { .. } => {}
+    }
+}
+
+/// Whom many transfers at once tell, each under the last part of its URL.
+pub fn tell_all(reporter: &Reporter) -> impl Fn(&Request, Progress<'_>) + Send + Sync + use<> {
+    let reporter = reporter.clone();
+    move |request, progress| {
+        let shown = request.source.shown();
+        let file = shown.rsplit('/').next().unwrap_or(&shown);
+        tell(&reporter, &request.source, file)(progress);
     }
 }
 

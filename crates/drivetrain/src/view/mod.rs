@@ -4,12 +4,13 @@
 //! line of JSON each, [`Quiet`] not at all. The other modules turn results into text. Nothing else in drivetrain
 //! writes to standard output or standard error.
 
+pub mod closure;
 mod json;
 mod plain;
 pub mod plan;
 pub mod proof;
 pub mod runs;
-mod sentence;
+pub mod sentence;
 mod terminal;
 pub mod words;
 

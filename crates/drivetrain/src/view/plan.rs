@@ -22,6 +22,7 @@ pub fn plan(plan: &Plan) -> String {
     for skipped in &plan.skipped {
         let _ = writeln!(text, "  leave out {}: {}", skipped.name, skipped.why);
     }
+    text.push_str(&userspace(plan));
     for problem in &plan.problems {
         let _ = writeln!(text, "warning     {}\n            next: {}", problem.what, problem.next);
     }
@@ -72,6 +73,34 @@ fn component_line(component: &PlannedComponent, width: usize) -> String {
     format!("{action} {:width$} {evr}{after}{estimate}", component.name)
 }
 
+/// The packages with their sizes, each with its first reason: the others are in the JSON, and `drivetrain closure` tells.
+fn userspace(plan: &Plan) -> String {
+    let Some(userspace) = &plan.userspace else { return String::new() };
+    let mut text = String::new();
+    let size = userspace.packages.iter().map(|package| package.size).sum();
+    let _ = writeln!(
+        text,
+        "userspace   {}, {}; {} of the train come with them",
+        count(userspace.packages.len(), "package"),
+        bytes(size),
+        userspace.from_train
+    );
+    let names: Vec<String> = userspace.packages.iter().map(|package| package.nevra.to_string()).collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    for (name, package) in names.iter().zip(&userspace.packages) {
+        let why = package.why.first().map_or("", String::as_str);
+        let more = match package.why.len() {
+            0 | 1 => String::new(),
+            many => format!(", and {} more", count(many - 1, "reason")),
+        };
+        let _ = writeln!(text, "  {name:width$} {:>8}  {why}{more}", bytes(package.size));
+    }
+    for shadow in &userspace.shadows {
+        let _ = writeln!(text, "  {shadow}");
+    }
+    text
+}
+
 fn consideration(choice: &KernelChoice) -> String {
     let devel = match &choice.devel {
         Some((_, id)) => format!("kernel-devel in {id}"),
@@ -106,8 +135,14 @@ fn summary(plan: &Plan) -> String {
         Some(ms) if ms > 0 => format!(" (one after another {})", duration(ms)),
         _ => String::new(),
     };
+    let fetch = match &plan.userspace {
+        Some(userspace) if !userspace.packages.is_empty() => {
+            format!("take {}, ", count(userspace.packages.len(), "userspace package"))
+        }
+        _ => String::new(),
+    };
     format!(
-        "To do: build {}{estimate}, reuse {reuse}, prove every module, publish a new version.",
+        "To do: build {}{estimate}, reuse {reuse}, {fetch}prove every module, publish a new version.",
         count(build, "component")
     )
 }

@@ -60,6 +60,14 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
             Tone::Bad,
             format!("{} looked at, {} found", count(*modules, "module"), count(problems.len(), "problem")),
         ),
+        Event::Installable { packages, from_train } => (
+            Tone::Good,
+            format!(
+                "{} can be installed with {} of the train, and nothing takes their place",
+                count(*packages, "package"),
+                from_train
+            ),
+        ),
         Event::Published { location, version, unchanged } => {
             let what = if *unchanged { "is served already" } else { "is served" };
             (Tone::Good, format!("version {version} {what} at {location}"))

@@ -14,14 +14,19 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     /// Takes the `.repo` files that are served, as they are.
     pub fn new(site: &'a Site, name: &str, kernels: &[&Kernel]) -> Self {
-        let directory = site.path(name);
-        let repositories = directory.join("repos");
-        std::fs::create_dir_all(&repositories).unwrap();
-        std::fs::create_dir_all(directory.join("log")).unwrap();
+        let node = Self::bare(site, name);
         for kernel in kernels {
-            let file = format!("{}.repo", kernel.release);
-            std::fs::copy(site.repository(kernel).join("drivetrain.repo"), repositories.join(file)).unwrap();
+            let file = std::fs::read_to_string(site.repository(kernel).join("drivetrain.repo")).unwrap();
+            node.write_repository_file(&format!("{}.repo", kernel.release), &file);
         }
+        node
+    }
+
+    /// Knows no repository.
+    pub fn bare(site: &'a Site, name: &str) -> Self {
+        let directory = site.path(name);
+        std::fs::create_dir_all(directory.join("repos")).unwrap();
+        std::fs::create_dir_all(directory.join("log")).unwrap();
         // Nothing of the host's own configuration or plugins: some add repositories.
         std::fs::write(directory.join("dnf.conf"), "[main]\n").unwrap();
         Self { site, directory }
@@ -46,6 +51,18 @@ impl<'a> Node<'a> {
         self
     }
 
+    /// Adds a repository, without signatures.
+    pub fn with_repository(self, id: &str, directory: &Path) -> Self {
+        let text = format!("[{id}]\nname={id}\nbaseurl=file://{}/\ngpgcheck=0\n", directory.display());
+        self.write_repository_file(&format!("{id}.repo"), &text);
+        self
+    }
+
+    /// Writes one of the files in `/etc/yum.repos.d`.
+    pub fn write_repository_file(&self, name: &str, text: &str) {
+        std::fs::write(self.directory.join("repos").join(name), text).unwrap();
+    }
+
     pub fn root(&self) -> PathBuf {
         self.directory.join("root")
     }
@@ -53,6 +70,13 @@ impl<'a> Node<'a> {
     /// Runs dnf; what it printed.
     #[track_caller]
     pub fn dnf(&self, arguments: &[&str]) -> String {
+        let (succeeded, text) = self.try_dnf(arguments);
+        assert!(succeeded, "{text}");
+        text
+    }
+
+    /// Runs dnf; whether it succeeded, and what it printed.
+    pub fn try_dnf(&self, arguments: &[&str]) -> (bool, String) {
         let path = |name: &str| self.directory.join(name).display().to_string();
         let output = Command::new("dnf")
             .arg(format!("--config={}", path("dnf.conf")))
@@ -71,9 +95,31 @@ impl<'a> Node<'a> {
             .args(arguments)
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        text
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            text.push_str(&String::from_utf8_lossy(&output.stderr));
+        }
+        (output.status.success(), text)
+    }
+
+    /// The names of the packages that are installed.
+    #[track_caller]
+    pub fn installed(&self) -> Vec<String> {
+        let names = self.dnf(&["repoquery", "--installed", "--qf", "%{name}"]);
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// The files of the packages that were installed from a repository.
+    #[track_caller]
+    pub fn installed_from(&self, repository: &str) -> Vec<String> {
+        let all = self.dnf(&[
+            "repoquery",
+            "--installed",
+            "--qf",
+            "%{from_repo} %{name}-%{version}-%{release}.%{arch}.rpm",
+        ]);
+        let from = format!("{repository} ");
+        all.lines().filter_map(|line| line.strip_prefix(&from)).map(str::to_owned).collect()
     }
 
     /// The packages that the repositories offer, without the train's.

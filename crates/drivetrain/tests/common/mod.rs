@@ -117,6 +117,14 @@ pub struct Settings {
     pub include: Vec<String>,
     pub extra: Vec<PathBuf>,
     pub macros: Vec<(String, String)>,
+    /// The driver stack of the lab.
+    pub stack: String,
+    /// Takes the vendor's packages without looking at their signatures.
+    pub unsigned: bool,
+    /// What is wanted of the vendor's userspace packages.
+    pub userspace: Vec<String>,
+    /// The `consumers` section, as a YAML mapping.
+    pub consumers: Option<String>,
     pub base_url: Option<String>,
     pub publish: PathBuf,
 }
@@ -138,6 +146,10 @@ impl Settings {
             extra: Vec::new(),
             // The lab's spec files make kmod packages without the macro of Enterprise Linux.
             macros: vec![("KMP".to_owned(), "1".to_owned())],
+            stack: "doca-mini".to_owned(),
+            unsigned: false,
+            userspace: Vec::new(),
+            consumers: None,
             base_url: None,
             publish: site.join("published"),
         }
@@ -182,11 +194,16 @@ impl Settings {
         }
         writeln!(
             text,
-            "\ndriver:\n  name: doca-mini\n  version: 3.2.0\n  repository:\n    url: {}/doca-mini/{{version}}/rhel9/{{arch}}\n    keys: [{}]",
+            "\ndriver:\n  name: {stack}\n  version: 3.2.0\n  repository:\n    url: {}/{stack}/{{version}}/rhel9/{{arch}}",
             self.vendor,
-            self.vendor_key.display()
+            stack = self.stack,
         )
         .unwrap();
+        if self.unsigned {
+            writeln!(text, "    verify: checksums-only").unwrap();
+        } else {
+            writeln!(text, "    keys: [{}]", self.vendor_key.display()).unwrap();
+        }
         login(&mut text, "    ");
         if let Some(source) = &self.source {
             writeln!(text, "  source: {source}").unwrap();
@@ -205,6 +222,12 @@ impl Settings {
         }
         for (name, value) in &self.macros {
             writeln!(text, "    {name}: {value}").unwrap();
+        }
+        if !self.userspace.is_empty() {
+            writeln!(text, "  userspace: {{packages: [{}]}}", self.userspace.join(", ")).unwrap();
+        }
+        if let Some(consumers) = &self.consumers {
+            writeln!(text, "\nconsumers: {consumers}").unwrap();
         }
         writeln!(text, "\npublish:\n  directory:\n    path: {}", self.publish.display()).unwrap();
         if let Some(url) = &self.base_url {

@@ -7,7 +7,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use drivetrain_model::{Architecture, Cell, DriverVersion, KernelRelease, RunId, Sha256Digest, TrainName};
-use drivetrain_publish::{Change, DirectoryOptions, DirectoryTarget, Outcome, Publication, RepositoryPath};
+use drivetrain_publish::{
+    Change, ConsumerSettings, DirectoryOptions, DirectoryTarget, Outcome, Publication, RepositoryPath,
+};
 use rpm::{BuildConfig, FileOptions, PackageBuilder};
 
 pub const PATH: &str = "lab-9.4/3.2.0/5.14.0-1.el9.x86_64/x86_64";
@@ -56,6 +58,7 @@ pub fn publication(rpms: &[PathBuf], lock: &str) -> Publication {
         },
         rpms: rpms.to_vec(),
         evidence: BTreeMap::from([("lock.json".to_owned(), format!("{{\"lock\":\"{lock}\"}}").into_bytes())]),
+        consumers: ConsumerSettings { priority: 50, vendor: None },
         lock: Sha256Digest::of(lock.as_bytes()),
         run: RunId::parse(&format!("run-{lock}")).unwrap(),
         change: change("tester@lab"),

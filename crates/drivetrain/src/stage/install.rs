@@ -1,0 +1,216 @@
+//! That what is published can be installed, keeps its place, and owns its files.
+//!
+//! The plan judged by names and versions what will be built; here are the packages, and their headers decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_config::{Config, Repository};
+use drivetrain_fetch::Request;
+use drivetrain_model::{Checksum, Event, ExitCode, Nevra, Sha256Digest};
+use drivetrain_plan::{Installation, Refusal, files_to_install, installation, takeovers};
+use drivetrain_prove::{FileConflict, file_conflicts};
+use drivetrain_rpmfile::RpmFile;
+use drivetrain_solve::{IndexBuilder, RepositoryIndex, Takeover};
+use serde::Serialize;
+
+use crate::context::{Context, source};
+use crate::failure::{Failure, Result};
+use crate::stage::blocking;
+use crate::stage::keys::Trust;
+use crate::stage::plan::Planned;
+use crate::stage::transfer;
+
+/// What was found, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct InstallationProof {
+    /// How it installs.
+    pub installation: Installation,
+    /// What would take the place of it; nothing, or it is not published.
+    pub takeovers: Vec<Takeover>,
+    /// Files that two packages want to own; none, or it is not published.
+    pub file_conflicts: Vec<FileConflict>,
+}
+
+/// The packages to publish, by their headers.
+struct Own {
+    files: Vec<RpmFile>,
+    index: Arc<RepositoryIndex>,
+    /// What is meant to be installed at once.
+    wanted: Vec<String>,
+}
+
+/// Proves it, or refuses.
+pub async fn prove(
+    context: &Context,
+    config: &Config,
+    planned: &mut Planned,
+    packages: &[Utf8PathBuf],
+) -> Result<InstallationProof> {
+    let own = read(config, packages).await?;
+    loop {
+        let (config, inventories) = (config.clone(), planned.repositories.inventories.clone());
+        let (index, wanted) = (own.index.clone(), own.wanted.clone());
+        let paths = blocking(move || files_to_install(&config, &inventories, &index, &wanted)).await?;
+        if !planned.repositories.look_up(context, &paths).await? {
+            break;
+        }
+    }
+    let (installation, takeovers) = solve(config, planned, &own).await?;
+    for package in &installation.uninstallable {
+        context.reporter.warn(format!("{} cannot be installed: {}", package.package, package.because));
+    }
+    let file_conflicts = conflicts(context, config, planned, &own, &installation).await?;
+    let proof = InstallationProof { installation, takeovers, file_conflicts };
+    proof.require_good(config)?;
+    let together = &proof.installation.together;
+    context
+        .reporter
+        .emit(Event::Installable { packages: together.packages.len(), from_train: together.train.len() });
+    Ok(proof)
+}
+
+async fn read(config: &Config, packages: &[Utf8PathBuf]) -> Result<Own> {
+    let packages = packages.to_vec();
+    let wanted = config.driver.userspace.as_ref().map(|userspace| userspace.packages.clone());
+    blocking(move || {
+        let files = packages
+            .iter()
+            .map(|path| {
+                RpmFile::open(path.as_std_path()).map_err(|error| Failure::of(ExitCode::Proof, &error))
+            })
+            .collect::<Result<Vec<RpmFile>>>()?;
+        let modules = files.iter().filter(|file| has_modules(file)).map(|file| file.nevra.to_string());
+        let wanted = modules.chain(wanted.into_iter().flatten()).collect();
+        Ok(Own { index: Arc::new(index(&files)?), wanted, files })
+    })
+    .await?
+}
+
+fn has_modules(package: &RpmFile) -> bool {
+    const ENDINGS: [&str; 5] = [".ko", ".ko.xz", ".ko.gz", ".ko.zst", ".ko.bz2"];
+    package.files.iter().any(|file| {
+        file.path.starts_with("/lib/modules/") && ENDINGS.iter().any(|ending| file.path.ends_with(ending))
+    })
+}
+
+fn index(files: &[RpmFile]) -> Result<RepositoryIndex> {
+    let mut builder = IndexBuilder::default();
+    for file in files {
+        // The header has no checksum of its own file, and the world asks for none: the name stands for it.
+        let checksum = Checksum::from(Sha256Digest::of(file.nevra.to_string().as_bytes()));
+        let location = file.nevra.file_name();
+        builder.push(&file.clone().into_package(checksum, 0, location));
+    }
+    builder.finish().map_err(|duplicate| Failure::of(ExitCode::Proof, &*duplicate))
+}
+
+async fn solve(config: &Config, planned: &Planned, own: &Own) -> Result<(Installation, Vec<Takeover>)> {
+    let (config, inventories) = (config.clone(), planned.repositories.inventories.clone());
+    let (index, wanted) = (own.index.clone(), own.wanted.clone());
+    let solved = blocking(move || {
+        let installation = installation(&config, &inventories, &index, &wanted)?;
+        Ok((installation, takeovers(&config, &inventories, &index)))
+    });
+    solved.await?.map_err(|refusal: Refusal| Failure { code: ExitCode::Proof, ..Failure::from(refusal) })
+}
+
+/// Files that packages of the installation want to own against each other, or against the train's.
+async fn conflicts(
+    context: &Context,
+    config: &Config,
+    planned: &Planned,
+    own: &Own,
+    installation: &Installation,
+) -> Result<Vec<FileConflict>> {
+    let together: BTreeSet<&Nevra> =
+        installation.together.packages.iter().map(|package| &package.nevra).collect();
+    let mut files: Vec<&RpmFile> = own.files.iter().filter(|file| together.contains(&file.nevra)).collect();
+    let paths: BTreeSet<&str> =
+        files.iter().flat_map(|file| &file.files).map(|file| file.path.as_str()).collect();
+    let neighbours = planned.repositories.neighbours(context, &installation.together.train, &paths).await?;
+    let mut headers = Vec::new();
+    for (id, nevras) in neighbours {
+        let Some((_, repository)) = config.repositories().find(|(known, _)| *known == id) else { continue };
+        let trust = Trust::of(context, &id, repository).await?;
+        for nevra in nevras {
+            headers.extend(header(context, planned, repository, &id, &nevra, &trust).await?);
+        }
+    }
+    files.extend(&headers);
+    Ok(file_conflicts(&files))
+}
+
+/// A package of the train's, for its header: what is in its files is told nowhere else.
+async fn header(
+    context: &Context,
+    planned: &Planned,
+    repository: &Repository,
+    id: &drivetrain_model::RepositoryId,
+    nevra: &Nevra,
+    trust: &Trust,
+) -> Result<Option<RpmFile>> {
+    let Some(package) = planned.repositories.package(id, nevra) else { return Ok(None) };
+    let from = source(&repository.url, repository.credentials.as_ref())?
+        .join(&package.location)
+        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    let request = Request { source: from, checksum: package.checksum, size: Some(package.size) };
+    let tell = transfer::tell(&context.reporter, &request.source, &nevra.file_name());
+    let fetched = context
+        .cache
+        .downloader()
+        .download(&request.source, &request.checksum, request.size, &tell)
+        .await
+        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    trust.verify(&fetched.path, &request.source.shown(), nevra).await?;
+    open(&fetched.path).await.map(Some)
+}
+
+async fn open(path: &Utf8Path) -> Result<RpmFile> {
+    let path = path.to_owned();
+    blocking(move || RpmFile::open(path.as_std_path()))
+        .await?
+        .map_err(|error| Failure::of(ExitCode::Input, &error))
+}
+
+impl InstallationProof {
+    fn require_good(&self, config: &Config) -> Result<()> {
+        if !self.takeovers.is_empty() {
+            return Err(would_be_taken_over(config, &self.takeovers));
+        }
+        if self.file_conflicts.is_empty() {
+            return Ok(());
+        }
+        let mut by_packages: BTreeMap<(&Nevra, &Nevra), usize> = BTreeMap::new();
+        for conflict in &self.file_conflicts {
+            *by_packages.entry((&conflict.package, &conflict.other)).or_default() += 1;
+        }
+        let mut failure = Failure::new(
+            ExitCode::Proof,
+            format!(
+                "{} of packages want to own the same files; nothing was published",
+                crate::view::sentence::count(by_packages.len(), "pair")
+            ),
+        );
+        failure.causes = self.file_conflicts.iter().take(20).map(ToString::to_string).collect();
+        Err(failure.next(
+            "leave one of the packages out (driver.components.exclude, consumers.exclude), or ask the vendor",
+        ))
+    }
+}
+
+fn would_be_taken_over(config: &Config, takeovers: &[Takeover]) -> Failure {
+    let mut failure = Failure::new(
+        ExitCode::Proof,
+        "nodes would not keep what is published: other packages would take its place; nothing was published",
+    );
+    failure.causes = takeovers.iter().map(ToString::to_string).collect();
+    let names: BTreeSet<&str> = takeovers.iter().map(|takeover| takeover.taken_by.name.as_str()).collect();
+    failure.next(format!(
+        "give the driver repository a lower consumers.priority (it is {}) than the repositories of these have, or keep \
+         them from the nodes: `exclude` of the repository, or consumers.exclude: [{}]",
+        config.consumers.priority,
+        names.into_iter().collect::<Vec<_>>().join(", ")
+    ))
+}
