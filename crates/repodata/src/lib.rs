@@ -41,6 +41,6 @@ pub use href::{HrefError, check_href};
 pub use index::{Conflict, RepositoryIndex};
 pub use limits::Limits;
 pub use modules::{ModuleBuild, Modules, read_modules};
-pub use primary::{Summary, read_primary};
+pub use primary::{Summary, read_primary, read_whole_primary};
 pub use repomd::{Record, RecordKind, Repomd, parse_repomd};
 pub use verify::{VerifyingReader, open_record};

@@ -10,6 +10,10 @@ use crate::elements::{Elements, tag_end};
 use crate::xml::{Xml, shortened};
 use crate::{Error, Limits, Result, check_href};
 
+mod whole;
+
+pub use whole::read_whole_primary;
+
 const DOCUMENT: &str = "primary";
 
 /// What reading a document came to.
@@ -217,7 +221,7 @@ fn parse_entries(xml: &mut Xml<'_>, draft: &mut Draft, offset: u64) -> Result<Ve
     while let Some(entry) = xml.child(depth)? {
         draft.count(xml.limits())?;
         if entry.local_name().as_ref() == "entry" {
-            entries.push(capability(xml, &entry, &subject(draft, offset))?);
+            entries.push(capability(xml, &entry, &|| subject(draft, offset))?);
         }
         xml.skip()?;
     }
@@ -225,7 +229,7 @@ fn parse_entries(xml: &mut Xml<'_>, draft: &mut Draft, offset: u64) -> Result<Ve
 }
 
 /// `<rpm:entry name= flags= epoch= ver= rel= pre=/>`. `pre` says when it is needed, which is nothing to us.
-fn capability(xml: &Xml<'_>, entry: &BytesStart<'_>, subject: &str) -> Result<Capability> {
+fn capability(xml: &Xml<'_>, entry: &BytesStart<'_>, subject: &dyn Fn() -> String) -> Result<Capability> {
     let (mut name, mut flags, mut parts) = (None, None, Parts::default());
     xml.attributes(entry, |key, value| match key {
         "name" => name = Some(value.to_owned()),
@@ -234,12 +238,16 @@ fn capability(xml: &Xml<'_>, entry: &BytesStart<'_>, subject: &str) -> Result<Ca
         _ => parts.take(key, value),
     })?;
     let name = name.filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| Error::malformed(DOCUMENT, subject, "has an entry without a name"))?;
+    let name = name.ok_or_else(|| Error::malformed(DOCUMENT, subject(), "has an entry without a name"))?;
     let comparison = match flags {
         None => return Ok(Capability::unversioned(name)),
         Some(Ok(comparison)) => comparison,
         Some(Err(flags)) => {
-            return Err(Error::malformed(DOCUMENT, subject, format!("{name:?} has unknown flags {flags:?}")));
+            return Err(Error::malformed(
+                DOCUMENT,
+                subject(),
+                format!("{name:?} has unknown flags {flags:?}"),
+            ));
         }
     };
     match parts.evr(subject)? {
@@ -252,7 +260,9 @@ fn capability(xml: &Xml<'_>, entry: &BytesStart<'_>, subject: &str) -> Result<Ca
 pub(crate) fn evr_of(xml: &Xml<'_>, start: &BytesStart<'_>, subject: &str) -> Result<Evr> {
     let mut parts = Parts::default();
     xml.attributes(start, |key, value| parts.take(key, value))?;
-    parts.evr(subject)?.ok_or_else(|| Error::malformed(xml.document, subject, "has no version"))
+    parts
+        .evr(&|| subject.to_owned())?
+        .ok_or_else(|| Error::malformed(xml.document, subject, "has no version"))
 }
 
 /// The attributes that make a version.
@@ -275,13 +285,13 @@ impl Parts {
         }
     }
 
-    fn evr(self, subject: &str) -> Result<Option<Evr>> {
+    fn evr(self, subject: &dyn Fn() -> String) -> Result<Option<Evr>> {
         let Some(version) = self.version.filter(|version| !version.is_empty()) else { return Ok(None) };
         let release = self.release.unwrap_or_default();
         let epoch = self
             .epoch
             .unwrap_or(Ok(0))
-            .map_err(|text| Error::malformed(DOCUMENT, subject, format!("epoch {text:?} is no number")))?;
+            .map_err(|text| Error::malformed(DOCUMENT, subject(), format!("epoch {text:?} is no number")))?;
         if !release.contains('-') {
             return Ok(Some(Evr::new(epoch, version, release)));
         }

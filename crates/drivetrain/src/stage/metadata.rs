@@ -14,7 +14,7 @@ use drivetrain_model::{Capability, Comparison, Evr, ExitCode, Nevra, Package, Re
 use drivetrain_plan::RepositoryMetadata;
 use drivetrain_repodata::{
     FileKind, Limits, Modules, Owner, PathPattern, Record, RecordKind, Repomd, RepositoryFile, decompress,
-    parse_repomd, read_filelists, read_modules, read_primary, who_owns,
+    parse_repomd, read_filelists, read_modules, read_whole_primary, who_owns,
 };
 use drivetrain_solve::{IndexBuilder, RepositoryIndex};
 use fs_err as fs;
@@ -311,6 +311,9 @@ fn open(fetched: &Fetched) -> std::io::Result<BufReader<fs_err::File>> {
     Ok(BufReader::with_capacity(1 << 17, fs_err::File::open(&fetched.path)?))
 }
 
+/// The most threads that parse one repository's metadata: more would wait for the one that cuts them out of the stream.
+const MOST_PARSERS: usize = 4;
+
 fn make_index(
     document: &str,
     fetched: &Fetched,
@@ -318,15 +321,8 @@ fn make_index(
 ) -> Result<RepositoryIndex, Unusable> {
     let limits = Limits::default();
     let opened = decompress(document, open(fetched)?, open_size, &limits)?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = IndexBuilder::default();
-    read_primary(
-        opened,
-        &limits,
-        |_, _| true,
-        |package| {
-            builder.push(&package);
-            ControlFlow::Continue(())
-        },
-    )?;
+    read_whole_primary(opened, &limits, processors.min(MOST_PARSERS), |package| builder.push(&package))?;
     Ok(builder.finish()?)
 }

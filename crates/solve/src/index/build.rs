@@ -1,6 +1,8 @@
 //! Makes an index from packages.
 
 use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use std::fmt;
 
 use drivetrain_model::{Capability, Checksum, Evr, Nevra, Package};
@@ -33,14 +35,14 @@ impl fmt::Display for Duplicate {
 pub struct IndexBuilder {
     texts: Interner,
     details: Texts,
-    capabilities: HashMap<CapabilityRow, u32>,
+    capabilities: HashMap<CapabilityRow, u32, RandomState>,
     rows: Vec<(Row, [Vec<u32>; 8])>,
     files: Vec<(Text, u32)>,
 }
 
 /// Gives every text a number, in the order of their coming.
 #[derive(Debug, Default)]
-struct Interner(HashMap<Box<str>, Text>);
+struct Interner(HashMap<Box<str>, Text, RandomState>);
 
 impl Interner {
     fn number(&mut self, text: &str) -> Text {
