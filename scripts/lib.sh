@@ -58,3 +58,10 @@ elapsed() {
 lab_up() {
 	cargo run --quiet "$@" -p drivetrain-lab -- up --dir "$DRIVETRAIN_LAB"
 }
+
+# world_up: makes metadata as large as a distribution's in the lab, for the tests that want them. Once: they are made of
+# whatever apt knows, and nothing depends on which packages these are.
+world_up() {
+	local world=$DRIVETRAIN_LAB/world
+	[ -e "$world" ] || cargo run --quiet -p drivetrain-lab -- world --dir "$DRIVETRAIN_LAB" "$world"
+}

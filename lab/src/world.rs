@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// Where the lab lives
     #[arg(long, default_value = ".lab")]
     dir: Utf8PathBuf,
-    /// How many packages of Debian's
+    /// How many packages at least: all of Debian's, and further releases of them where these are too few
     #[arg(long, default_value_t = 60_000)]
     packages: usize,
     /// How the metadata is compressed
@@ -237,11 +237,9 @@ fn packages<'a>(index: &'a str, count: usize, taken: &HashSet<String>) -> Result
         }
         let (epoch, version, release) = rpm_evr(version);
         let arch = if fields.get("Architecture") == Some(&"all") { "noarch" } else { "x86_64" };
-        let digest = fields.get("SHA256").context("a package without a digest")?.to_ascii_lowercase();
+        // Without one it is installed here, and nowhere to be had.
+        let Some(digest) = fields.get("SHA256").map(|digest| digest.to_ascii_lowercase()) else { continue };
         packages.push(Package { name, arch, epoch, version, release, digest, fields });
-        if packages.len() == count {
-            return Ok(packages);
-        }
     }
     let generation = packages.len();
     for number in 0..count.saturating_sub(generation) {
@@ -450,7 +448,11 @@ fn entry(text: &str) -> Option<Entry> {
         "<<" => "LT",
         _ => return Some(Entry { name, constraint: None }),
     };
-    let (epoch, version, release) = rpm_dependency_evr(version.trim());
+    let (epoch, version, mut release) = rpm_dependency_evr(version.trim());
+    if matches!(flags, "GT" | "LT") {
+        // To RPM no release is every release, and to Debian the lowest: 2-1 is above 2.
+        release.get_or_insert_with(|| "0".to_owned());
+    }
     Some(Entry { name, constraint: Some((flags, epoch, version, release)) })
 }
 
@@ -500,12 +502,15 @@ mod tests {
 
     #[test]
     fn dependencies() {
-        let found = relations("libc6 (>= 2.34), python3:any, a (<< 1:2-3) | b, debconf (>= 0.5) | c (= 1), ");
+        let found = relations(
+            "libc6 (>= 2.34), python3:any, a (<< 1:2-3) | b, debconf (>= 0.5) | c (= 1), d (>> 2), ",
+        );
         assert_eq!(found[0], constrained("libc6", "GE", 0, "2.34", None));
         assert_eq!(found[1], Entry { name: "python3".into(), constraint: None });
         assert_eq!(found[2].name, "(a < 1:2-3 or b)");
         assert_eq!(found[3].name, "(debconf >= 0.5 or c = 1)");
-        assert_eq!(found.len(), 4);
+        assert_eq!(found[4], constrained("d", "GT", 0, "2", Some("0")));
+        assert_eq!(found.len(), 5);
         assert!(relations("").is_empty());
     }
 

@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test ends where something fails, and says what it left out"
+    dead_code,
+    reason = "a test ends where something fails, and says what it left out; each test uses a part of this"
 )]
 
 use std::fmt::Write as _;
@@ -183,7 +184,29 @@ impl Dnf {
             ],
             "wants": wants, "from": "vendor", "weak": weak, "exclude": { "vendor": without }, "arch": "x86_64",
         });
-        if self.asked == QUESTIONS {
+        self.answer(&question)
+    }
+}
+
+/// The same answers about repositories that are read once.
+impl Dnf {
+    /// What dnf would install for one of the vendor's packages, where of the vendor's only some are to be had.
+    pub fn ask_again(&mut self, train: &Path, vendor: &Path, want: &str, only: Option<&[String]>) -> Answer {
+        let mut question = json!({
+            "repositories": [
+                { "id": "train", "path": train, "priority": 10 },
+                { "id": "vendor", "path": vendor, "priority": 20 },
+            ],
+            "wants": [want], "from": "vendor", "weak": false, "arch": "x86_64", "keep": true,
+        });
+        if let Some(only) = only {
+            question["only"] = json!({ "vendor": only });
+        }
+        self.answer(&question)
+    }
+
+    fn answer(&mut self, question: &Value) -> Answer {
+        if self.asked == QUESTIONS && question.get("keep").is_none() {
             *self = Self::spawn();
         }
         self.asked += 1;

@@ -2,6 +2,8 @@
 
 A question: {"repositories": [{"id", "path", "priority"}], "wants": [name], "from": id, "weak": bool,
              "exclude": {id: [nevra]}, "arch": "x86_64"}
+With "keep": true the repositories are read once for all questions about them, and instead of "exclude" there may be
+"only": {id: [nevra]}, all that is to be had of a repository.
 An answer:  {"install": [[id, nevra]]} or {"problems": [text]}
 """
 
@@ -15,7 +17,41 @@ import dnf.selector
 import hawkey
 
 
+kept = {}
+
+
 def answer(question, root):
+    if question.get("keep"):
+        return answer_again(question, root)
+    base = load(question, root)
+    for selector in selectors(base, question):
+        base._goal.install(select=selector)
+    try:
+        base.resolve()
+    except dnf.exceptions.DepsolveError as error:
+        return {"problems": str(error).splitlines()}
+    packages = base.transaction.install_set
+    return {"install": sorted([package.reponame, nevra(package)] for package in packages)}
+
+
+def answer_again(question, root):
+    key = json.dumps(question["repositories"])
+    if key not in kept:
+        kept[key] = load(question, root)
+    base = kept[key]
+    base.sack.reset_excludes()
+    for repository, only in question.get("only", {}).items():
+        all_of_it = base.sack.query().filter(reponame=repository)
+        base.sack.add_excludes(all_of_it.difference(all_of_it.filter(nevra=only)))
+    goal = hawkey.Goal(base.sack)
+    for selector in selectors(base, question):
+        goal.install(select=selector)
+    if not goal.run(ignore_weak_deps=not question["weak"]):
+        return {"problems": [problem for rule in goal.problem_rules() for problem in rule]}
+    return {"install": sorted([package.reponame, nevra(package)] for package in goal.list_installs())}
+
+
+def load(question, root):
     base = dnf.Base()
     conf = base.conf
     conf.installroot = root + "/root"
@@ -34,21 +70,19 @@ def answer(question, root):
     for repository in question["repositories"]:
         base.repos.add_new_repo(
             repository["id"], conf, baseurl=["file://" + repository["path"]],
-            priority=repository["priority"], gpgcheck=False, excludepkgs=question["exclude"].get(repository["id"], []))
+            priority=repository["priority"], gpgcheck=False, excludepkgs=question.get("exclude", {}).get(repository["id"], []))
     base.fill_sack(load_system_repo=False)
+    return base
+
+
+def selectors(base, question):
     for want in question["wants"]:
         found = base.sack.query().filter(name=want, reponame=question["from"])
         # As `multilib_policy=best` has it: an older architecture only where there is no other.
         found = found.filter(arch=[question["arch"], "noarch"]) or found
         selector = dnf.selector.Selector(base.sack)
         selector.set(pkg=found)
-        base._goal.install(select=selector)
-    try:
-        base.resolve()
-    except dnf.exceptions.DepsolveError as error:
-        return {"problems": str(error).splitlines()}
-    packages = base.transaction.install_set
-    return {"install": sorted([package.reponame, nevra(package)] for package in packages)}
+        yield selector
 
 
 def nevra(package):
