@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout)]
 
 mod check;
+mod closure;
+mod download;
 mod measure;
 mod plan;
 mod run;
@@ -41,6 +43,30 @@ enum Bench {
         #[arg(long, default_value_t = 15)]
         pairs: usize,
     },
+    /// `drivetrain closure` on 60,000 packages against `dnf install --assumeno`, cold and warm.
+    Closure {
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// How many packages at least.
+        #[arg(long, default_value_t = 60_000)]
+        packages: usize,
+    },
+    /// Downloads over loopback against `curl --parallel`.
+    Download {
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// How many files.
+        #[arg(long, default_value_t = 60)]
+        files: usize,
+        /// How large each is.
+        #[arg(long, default_value_t = 10)]
+        megabytes: usize,
+    },
+    /// The side of drivetrain's in `download`.
+    #[command(hide = true)]
+    Fetch { url: String, list: Utf8PathBuf, store: Utf8PathBuf },
     /// `drivetrain run`, cold, for the next kernel, and unchanged, against rebuilding one after another.
     Run {
         /// How often.
@@ -57,6 +83,11 @@ struct Setting {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    match &cli.bench {
+        Bench::Fetch { url, list, store } => return download::fetch(url, list, store),
+        Bench::Download { pairs, files, megabytes } => return download::bench(*pairs, *files, *megabytes),
+        _ => {}
+    }
     let lab = cli
         .lab
         .canonicalize_utf8()
@@ -69,6 +100,8 @@ fn main() -> Result<()> {
     let setting = Setting { lab, drivetrain };
     match cli.bench {
         Bench::Plan { pairs, packages } => plan::bench(&setting, pairs, packages),
+        Bench::Closure { pairs, packages } => closure::bench(&setting, pairs, packages),
+        Bench::Download { .. } | Bench::Fetch { .. } => Ok(()),
         Bench::Check { pairs } => check::bench(&setting, pairs),
         Bench::Run { pairs } => run::bench(&setting, pairs),
     }

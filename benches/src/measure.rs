@@ -25,6 +25,11 @@ pub struct Taken {
 
 /// Runs a command to its end; what it prints is kept for the error.
 pub fn time(command: &mut Command) -> Result<Taken> {
+    time_printing(command, 0, "")
+}
+
+/// [`time`] for a command that ends with this code, and prints this, where all is well.
+pub fn time_printing(command: &mut Command, code: i32, printed: &str) -> Result<Taken> {
     let before = Ticks::now()?;
     let started = Instant::now();
     let out = tempfile::NamedTempFile::new()?;
@@ -43,7 +48,8 @@ pub fn time(command: &mut Command) -> Result<Taken> {
         std::thread::sleep(Duration::from_millis(1));
     };
     let wall = started.elapsed();
-    ensure!(status.success(), "{command:?} failed: {}", fs::read_to_string(out.path())?);
+    let output = fs::read_to_string(out.path())?;
+    ensure!(status.code() == Some(code) && output.contains(printed), "{command:?} failed: {output}");
     let after = Ticks::now()?;
     let cores = std::thread::available_parallelism()?.get() as f64;
     let share = |ticks: u64| (duration(ticks).as_secs_f64() / (wall.as_secs_f64() * cores)).clamp(0.0, 1.0);

@@ -50,7 +50,8 @@ pub fn bench(setting: &Setting, pairs: usize, packages: usize) -> Result<()> {
     Ok(())
 }
 
-fn configuration(setting: &Setting, world: &str) -> String {
+/// A configuration whose train is the world.
+pub fn configuration(setting: &Setting, world: &str) -> String {
     let lab = &setting.lab;
     format!(
         "train:\n  name: world\n  arch: x86_64\n  keys: [{lab}/www/keys/RPM-GPG-KEY-train]\n  repositories:\n    \
