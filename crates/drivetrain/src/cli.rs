@@ -161,6 +161,14 @@ pub struct Waiting {
     pub no_wait: bool,
 }
 
+/// What a publication takes.
+#[derive(Debug, Clone, Args)]
+pub struct Publishing {
+    /// Publish also what somebody has rolled back and nobody has replaced since.
+    #[arg(long)]
+    pub undo_rollback: bool,
+}
+
 /// `drivetrain build`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  drivetrain build --keep-going\n  drivetrain build --locked --jobs 16")]
@@ -184,6 +192,8 @@ pub struct PushArgs {
     pub lock: LockArgs,
     #[command(flatten)]
     pub waiting: Waiting,
+    #[command(flatten)]
+    pub publishing: Publishing,
     /// Why, for the repository's history.
     #[arg(long, default_value = "drivetrain push")]
     pub why: String,
@@ -202,6 +212,8 @@ pub struct RunArgs {
     pub building: Building,
     #[command(flatten)]
     pub waiting: Waiting,
+    #[command(flatten)]
+    pub publishing: Publishing,
     /// Why, for the repository's history.
     #[arg(long, default_value = "drivetrain run")]
     pub why: String,
@@ -240,7 +252,8 @@ pub struct Check {
 /// `drivetrain rollback`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nothing is deleted: the version that was served stays, and `drivetrain rollback --to` returns to it.\n\n\
+    after_help = "Nothing is deleted: the version that was served stays, and `drivetrain rollback --to` returns to it.\n\
+                        `drivetrain run` and `drivetrain push` do not publish the same again unless --undo-rollback says so.\n\n\
                         Examples:\n  drivetrain rollback\n  drivetrain rollback 5.14.0-427.31.1.el9_4.x86_64 --to 3 --why 'ib_core regression'"
 )]
 pub struct Rollback {

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, PublicationState, RunId, Stage};
+use drivetrain_publish::{HistoryEntry, RepositoryPath, Target as _};
 use fs_err as fs;
 use jiff::Timestamp;
 
@@ -36,6 +37,8 @@ pub struct Goal {
     may_build: bool,
     /// Why the result is published; `None` where it is not.
     publish: Option<String>,
+    /// Whether what was rolled back may be published again.
+    undo_rollback: bool,
 }
 
 impl Goal {
@@ -48,6 +51,7 @@ impl Goal {
             wait: !args.waiting.no_wait,
             may_build: true,
             publish: None,
+            undo_rollback: false,
         }
     }
 
@@ -60,6 +64,7 @@ impl Goal {
             wait: !args.waiting.no_wait,
             may_build: false,
             publish: Some(args.why.clone()),
+            undo_rollback: args.publishing.undo_rollback,
         }
     }
 
@@ -72,6 +77,7 @@ impl Goal {
             wait: !args.waiting.no_wait,
             may_build: true,
             publish: Some(args.why.clone()),
+            undo_rollback: args.publishing.undo_rollback,
         }
     }
 }
@@ -160,6 +166,11 @@ impl Run {
         {
             return stage::publish::settle(&self.config, &planned.path, why).await;
         }
+        if let Some(why) = &self.goal.publish
+            && !self.goal.undo_rollback
+        {
+            self.require_wanted(&planned, why).await?;
+        }
         if !self.goal.may_build {
             require_built(&planned)?;
         }
@@ -230,11 +241,40 @@ impl Run {
         Ok(true)
     }
 
+    /// Refuses to bring back what somebody went back from, before a build is paid for.
+    async fn require_wanted(&self, planned: &Planned, why: &str) -> Result<()> {
+        let Some(target) = stage::publish::existing_target(&self.config)? else { return Ok(()) };
+        // A way back whose process was killed has to be noted before it can be found.
+        stage::publish::settle(&self.config, &planned.path, why).await?;
+        let held = target
+            .held_back(&planned.path, planned.plan.lock.digest())
+            .map_err(|error| Failure::of(ExitCode::Publish, &error))?;
+        held.map_or(Ok(()), |entry| Err(rolled_back(&planned.path, &entry)))
+    }
+
     fn conclusion(&self, started: Instant) -> Result<String> {
         let events =
             journal::read(&self.directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
         Ok(view::runs::conclusion(&self.id, &events, milliseconds(started)))
     }
+}
+
+/// What would be published was rolled back: by whom, when and why.
+fn rolled_back(path: &RepositoryPath, entry: &HistoryEntry) -> Failure {
+    let from = entry.from.unwrap_or_default();
+    let message = format!("version {from} of {path} was rolled back, and this would publish the same again");
+    let mut failure = Failure::new(ExitCode::Publish, message);
+    failure.causes.push(format!(
+        "{} went back to version {} at {}: {}",
+        entry.by,
+        entry.version,
+        entry.at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        entry.why
+    ));
+    failure.next(
+        "correct what was wrong with it: what is made from other inputs is published. To publish the same all the \
+         same, give --undo-rollback",
+    )
 }
 
 /// `push` publishes what is there, and builds nothing.

@@ -213,6 +213,37 @@ fn a_rollback_serves_the_version_before_and_leads_back_again() {
     site.run(&["run"]).succeeds().says("Nothing to do: version 2 is served.");
 }
 
+#[test]
+fn a_run_that_nobody_watches_does_not_bring_back_what_was_rolled_back() {
+    let Some(mut site) = Site::built() else { return };
+    site.run(&["run"]).succeeds();
+    site.configure(|settings| settings.macros.push(("packager".to_owned(), "second".to_owned())));
+    site.run(&["run"]).succeeds();
+    site.run(&["rollback", "--why", "a regression"]).succeeds().says("--undo-rollback");
+    let repomd = || std::fs::read(site.repository(&site.lab.newer).join("repodata/repomd.xml")).unwrap();
+    let first = repomd();
+    for command in ["run", "push"] {
+        let refused = site.run(&[command]).ends_with(7);
+        refused
+            .says("version 2 of lab-9.4/3.2.0/")
+            .says("was rolled back")
+            .says("went back to version 1 at 20")
+            .says(": a regression")
+            .says("--undo-rollback");
+        assert_eq!(repomd(), first);
+    }
+    assert_eq!(site.last_run().exit(), Some(7));
+    site.run(&["build"]).succeeds();
+    site.run(&["push", "--undo-rollback", "--why", "it was the firmware"])
+        .succeeds()
+        .says("Served: version 3");
+    site.run(&["run"]).succeeds().says("Nothing to do: version 3 is served.");
+    site.run(&["rollback"]).succeeds();
+    site.configure(|settings| drop(settings.macros.pop()));
+    site.configure(|settings| settings.macros.push(("packager".to_owned(), "third".to_owned())));
+    site.run(&["run"]).succeeds().says("Served: version 4");
+}
+
 /// Who made the packages that dnf is offered.
 fn packagers(node: &Node<'_>) -> String {
     let text = node.dnf(&["repoquery", "--qf", "%{packager}", "kmod-hello", "kmod-hello-user"]);

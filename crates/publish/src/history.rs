@@ -42,6 +42,23 @@ pub enum Action {
     Found,
 }
 
+impl HistoryEntry {
+    /// Whether an earlier version was served again. New versions have the highest number, so a change that was
+    /// only found and leads to a lower one is a way back whose process ended before it was noted.
+    fn is_way_back(&self) -> bool {
+        match self.action {
+            Action::Rollback => true,
+            Action::Found => self.from.is_some_and(|from| from > self.version),
+            Action::Publish => false,
+        }
+    }
+}
+
+/// The ways back since the last publication, newest first: what they led away from is not wanted.
+pub(crate) fn ways_back(entries: &[HistoryEntry]) -> impl Iterator<Item = &HistoryEntry> {
+    entries.iter().rev().take_while(|entry| entry.is_way_back())
+}
+
 /// Reads the log. A line that is no entry is passed over: the last one may be torn, and a later drivetrain
 /// may know more actions.
 pub(crate) fn read(path: &Path) -> Result<Vec<HistoryEntry>> {

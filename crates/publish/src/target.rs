@@ -3,7 +3,7 @@
 use drivetrain_model::{PublicationState, Sha256Digest};
 use jiff::Timestamp;
 
-use crate::{Change, Manifest, Publication, RepositoryPath, Result};
+use crate::{Change, HistoryEntry, Manifest, Publication, RepositoryPath, Result};
 
 /// A place that serves driver repositories. Calls block: an asynchronous caller takes a thread for them.
 ///
@@ -25,6 +25,10 @@ pub trait Target {
 
     /// Serves an earlier version again: this one, or the one that was served before.
     fn rollback(&self, path: &RepositoryPath, to: Option<u64>, change: &Change) -> Result<RolledBack>;
+
+    /// The way back that led away from what this lock makes, where nothing was published since. Whoever went
+    /// back did not want it, and a run that nobody watches must not bring it back.
+    fn held_back(&self, path: &RepositoryPath, lock: Sha256Digest) -> Result<Option<HistoryEntry>>;
 
     /// What is served at a path, and what else is kept for it; `None` where the target does not know the path.
     fn state(&self, path: &RepositoryPath) -> Result<Option<Served>>;

@@ -220,6 +220,48 @@ fn a_way_back_and_its_record() {
 }
 
 #[test]
+fn what_was_gone_back_from_is_held_back_until_something_is_published() {
+    let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let target = target(root.path());
+    let publish = |lock: &str| {
+        let package = rpm(store.path(), "kmod-a", "1", lock, 0);
+        version_of(target.publish(&publication(&[package], lock)).unwrap())
+    };
+    let held = |lock: &str| target.held_back(&path(), Sha256Digest::of(lock.as_bytes())).unwrap();
+    assert_eq!(held("1"), None, "nothing was published");
+    for lock in ["1", "2", "3"] {
+        publish(lock);
+        assert_eq!(held(lock), None);
+    }
+    target.rollback(&path(), None, &change("anna")).unwrap();
+    target.rollback(&path(), None, &change("bert")).unwrap();
+    let first = held("3").unwrap();
+    assert_eq!((first.from, first.version, first.by.as_str()), (Some(3), 2, "anna"));
+    let second = held("2").unwrap();
+    assert_eq!((second.from, second.version, second.by.as_str()), (Some(2), 1, "bert"));
+    assert_eq!((held("1"), held("4")), (None, None), "what is served, and what is new");
+    publish("4");
+    assert_eq!(held("3"), None, "somebody has published since, and knew of it");
+}
+
+#[test]
+fn a_way_back_that_a_killed_process_did_not_note_holds_back_too() {
+    let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let target = target(root.path());
+    for lock in ["1", "2"] {
+        let package = rpm(store.path(), "kmod-a", "1", lock, 0);
+        target.publish(&publication(&[package], lock)).unwrap();
+    }
+    let log = root.path().join(".drivetrain").join(PATH).join(".history.jsonl");
+    let before = std::fs::read(&log).unwrap();
+    target.rollback(&path(), None, &change("anna")).unwrap();
+    std::fs::write(&log, before).unwrap();
+    target.settle(&path(), &change("next")).unwrap();
+    let held = target.held_back(&path(), Sha256Digest::of(b"2")).unwrap().unwrap();
+    assert_eq!((held.action, held.from, held.version), (Action::Found, Some(2), 1));
+}
+
+#[test]
 fn old_versions_go_but_never_the_served_one_or_the_one_before() {
     let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let options = DirectoryOptions { keep: 2, ..Default::default() };

@@ -34,8 +34,9 @@ pub fn run(args: &Rollback, global: &Global) -> Result<ExitCode> {
     } else {
         view::print(&format!(
             "{}\nserved version {}, serves version {} now. Consumers see it with their next `dnf --refresh`; what \
-             they installed stays until `dnf distro-sync`.\n",
-            served.url, done.from, done.to
+             they installed stays until `dnf distro-sync`. No run publishes version {} again unless --undo-rollback \
+             says so.\n",
+            served.url, done.from, done.to, done.from
         ));
     }
     Ok(ExitCode::Success)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use drivetrain_model::Sha256Digest;
 use fs_err as fs;
 use url::Url;
 
@@ -371,6 +372,16 @@ impl Target for DirectoryTarget {
         let _lock = self.lock(change)?;
         let places = Places::new(&self.root, path);
         self.rollback_locked(&places, path, to, change).map_err(|error| error.in_directory(&self.root))
+    }
+
+    fn held_back(&self, path: &RepositoryPath, lock: Sha256Digest) -> Result<Option<HistoryEntry>> {
+        let places = Places::new(&self.root, path);
+        let entries = history::read(&places.history())?;
+        // A version whose manifest is gone has no lock that anything could be compared with.
+        let made_from_lock =
+            |version: u64| places.manifest(version).is_ok_and(|manifest| manifest.lock == lock);
+        let found = history::ways_back(&entries).find(|entry| entry.from.is_some_and(made_from_lock));
+        Ok(found.cloned())
     }
 
     fn state(&self, path: &RepositoryPath) -> Result<Option<Served>> {
