@@ -177,6 +177,7 @@ impl Run {
         if self.goal.publish.is_some() {
             stage::publish::ensure(&self.config, &planned.path)?;
         }
+        stage::sources::drop_damaged(&self.context, &planned).await?;
         let reporter = &self.context.reporter;
         let fetching = stage::fetch::fetch(&self.context, &self.config, &planned);
         let inputs = reporter.stage(Stage::Fetch, self.context.unless_cancelled(fetching)).await?;

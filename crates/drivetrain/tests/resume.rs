@@ -409,3 +409,49 @@ fn a_finished_component_that_was_damaged_since_is_built_again() {
     let devel = kernel.devel.display().to_string();
     site.run(&["check", &packages, "--kernel", &devel]).succeeds();
 }
+
+/// Does something to the bytes of every file in a site's store; returns how many there are.
+fn damage_store(site: &Site, damage: impl Fn(&mut Vec<u8>)) -> usize {
+    let mut open = vec![site.state().join("store/sha256")];
+    let mut count = 0;
+    while let Some(directory) = open.pop() {
+        for path in std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let mut bytes = std::fs::read(&path).unwrap();
+                damage(&mut bytes);
+                std::fs::remove_file(&path).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+#[test]
+fn what_was_damaged_in_the_store_is_fetched_again_and_said() {
+    let Some(site) = Site::built() else { return };
+    for damage in ["a bit flipped", "cut off", "empty"] {
+        let files = damage_store(&site, |bytes| match damage {
+            "a bit flipped" => {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            "cut off" => bytes.truncate(bytes.len() / 2),
+            _ => bytes.clear(),
+        });
+        assert!(files > 5, "{files}");
+        std::fs::remove_dir_all(site.state().join("components")).unwrap();
+        if damage == "a bit flipped" {
+            // What was made of the store's files hides them: without it, each is read.
+            std::fs::remove_dir_all(site.state().join("kernels")).unwrap();
+        }
+        let run = site.run(&["build"]).succeeds();
+        run.says("was damaged in the store, and is fetched again").says("look at the disk's health");
+        assert_eq!(site.last_run().components("built"), MINI);
+        let again = site.run(&["build"]).succeeds();
+        assert!(!again.stderr.contains("damaged"), "{}", again.stderr);
+    }
+}

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::http::{Answer, body_problem};
 use crate::partial::{Committed, Partial};
 use crate::retry::Patience;
-use crate::{FetchError, FetchErrors, Http, Problem, Source, Store, StoreError, disk};
+use crate::{FetchError, FetchErrors, Http, Problem, Source, Store, StoreError, Stored, disk};
 
 /// How often [`Progress::Bytes`] is told at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -55,6 +55,11 @@ pub struct Fetched {
 /// How a fetch goes.
 #[derive(Debug)]
 pub enum Progress<'a> {
+    /// The store had the file, and not as its checksum says: it is removed, and will be fetched again.
+    Damaged {
+        /// What was found.
+        damage: &'a StoreError,
+    },
     /// Another process is fetching the same file; this one waits for it.
     Waiting,
     /// The transfer begins. Not told for a file that is in the store already.
@@ -210,9 +215,17 @@ impl Downloader {
         }
     }
 
-    fn find(&self, wanted: &Wanted<'_>) -> Option<Fetched> {
-        let (path, size) = self.store.find(wanted.checksum, wanted.size)?;
-        Some(Fetched { path, size, from_cache: true })
+    /// The file from the store, if it is whole; one that is damaged is told of and no longer there.
+    async fn find(&self, wanted: &Wanted<'_>) -> Result<Option<Fetched>, Problem> {
+        let (store, checksum, size) = (self.store.clone(), wanted.checksum.clone(), wanted.size);
+        Ok(match blocking(move || store.take(&checksum, size)).await?? {
+            Stored::Sound { path, size } => Some(Fetched { path, size, from_cache: true }),
+            Stored::Absent => None,
+            Stored::Dropped(damage) => {
+                (wanted.progress)(Progress::Damaged { damage: &damage });
+                None
+            }
+        })
     }
 
     /// A local file: copied, and hashed on the way.
@@ -220,7 +233,7 @@ impl Downloader {
     /// Neither linked nor cloned. A hard link would change with its original; and a clone would have to be
     /// read for its checksum all the same.
     async fn copy(&self, wanted: &Wanted<'_>, path: Utf8PathBuf) -> Result<Fetched, Problem> {
-        if let Some(found) = self.find(wanted) {
+        if let Some(found) = self.find(wanted).await? {
             return Ok(found);
         }
         (wanted.progress)(Progress::Started { resumed_at: 0, size: wanted.size });
@@ -293,13 +306,13 @@ impl Downloader {
         let mut waited = false;
         let mut pause = Duration::from_millis(20);
         loop {
-            if let Some(found) = self.find(wanted) {
+            if let Some(found) = self.find(wanted).await? {
                 return Ok(Err(found));
             }
             let (store, checksum, size) = (self.store.clone(), wanted.checksum.clone(), wanted.size);
             if let Some(partial) = blocking(move || Partial::claim(&store, &checksum, size)).await?? {
                 // The one who had it may have finished between the look into the store and the claim.
-                let Some(found) = self.find(wanted) else { return Ok(Ok(partial)) };
+                let Some(found) = self.find(wanted).await? else { return Ok(Ok(partial)) };
                 partial.discard();
                 return Ok(Err(found));
             }

@@ -29,4 +29,4 @@ pub use error::{FetchError, FetchErrors, Problem, RedirectProblem, Status};
 pub use http::{Http, Settings};
 pub use secret::{Credentials, Secret};
 pub use source::{Source, SourceError};
-pub use store::{Store, StoreError};
+pub use store::{Store, StoreError, Stored};

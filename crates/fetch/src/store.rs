@@ -1,8 +1,9 @@
 //! The store: files under the name of their checksum.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -20,10 +21,29 @@ const STALE_PARTIAL: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// A directory of files by checksum: `sha256/ab/abcdef…`. Cheap to clone.
 ///
 /// A file appears under its name in one rename, after its bytes were hashed and reached the disk; it is
-/// read-only. Several processes may use one store.
+/// read-only. Several processes may use one store. Disks forget: what earlier processes left is hashed again
+/// when [`Store::take`] is asked for it the first time, and dropped where it is damaged.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: Arc<Utf8Path>,
+    /// What was hashed since this store was opened, with its size then.
+    sound: Arc<Mutex<HashMap<Utf8PathBuf, u64>>>,
+}
+
+/// What the store has under a checksum.
+#[derive(Debug)]
+pub enum Stored {
+    /// The file, with the bytes that its name promises.
+    Sound {
+        /// Where it is.
+        path: Utf8PathBuf,
+        /// How many bytes it has.
+        size: u64,
+    },
+    /// Had a file that was not what its name says; it is removed.
+    Dropped(StoreError),
+    /// Nothing.
+    Absent,
 }
 
 /// What can go wrong with the store or the cache.
@@ -33,9 +53,7 @@ pub enum StoreError {
     #[error(transparent)]
     DiskFull(#[from] DiskFull),
     /// A file is not what its name says.
-    #[error(
-        "{path} should have the checksum {expected} and has {got}; remove it, and look at the disk's health"
-    )]
+    #[error("{path} should have the checksum {expected} and has {got}: look at the disk's health")]
     Corrupt {
         /// The file.
         path: Utf8PathBuf,
@@ -53,7 +71,7 @@ impl Store {
     /// Opens a store, and makes its directories where they are missing. Removes temporary files that
     /// killed processes left.
     pub fn open(root: impl Into<Utf8PathBuf>) -> Result<Self, StoreError> {
-        let store = Self { root: root.into().into() };
+        let store = Self { root: root.into().into(), sound: Arc::default() };
         for directory in [store.temporary_directory(), store.partial_directory()] {
             fs_err::create_dir_all(&directory).map_err(|error| store.error(error, None))?;
         }
@@ -89,7 +107,7 @@ impl Store {
 
     /// The file's path and size, where [`Store::contains`] it.
     ///
-    /// The bytes are not hashed again: [`Store::verify`] does that.
+    /// The bytes are not hashed again: [`Store::take`] does that.
     #[must_use]
     pub fn find(&self, checksum: &Checksum, size: Option<u64>) -> Option<(Utf8PathBuf, u64)> {
         let path = self.path(checksum);
@@ -109,6 +127,33 @@ impl Store {
             return Ok(());
         }
         Err(StoreError::Corrupt { path, expected: checksum.clone(), got })
+    }
+
+    /// The file, for use: as [`Store::find`], after its bytes were hashed. That is done once for each store that
+    /// is open and each file. What is damaged or cannot be read is removed, so that it can be had again. Blocks.
+    pub fn take(&self, checksum: &Checksum, size: Option<u64>) -> Result<Stored, StoreError> {
+        let Some((path, found)) = self.find(checksum, None) else { return Ok(Stored::Absent) };
+        if !self.is_known_sound(&path, found) {
+            if let Err(damage) = self.verify(checksum) {
+                self.remove(checksum)?;
+                return Ok(Stored::Dropped(damage));
+            }
+            self.note_sound(&path, found);
+        }
+        // Whoever expects another size of the same bytes is wrong; the stored file is not.
+        if size.is_some_and(|size| size != found) {
+            return Ok(Stored::Absent);
+        }
+        Ok(Stored::Sound { path, size: found })
+    }
+
+    fn is_known_sound(&self, path: &Utf8Path, size: u64) -> bool {
+        let sound = self.sound.lock().unwrap_or_else(PoisonError::into_inner);
+        sound.get(path) == Some(&size)
+    }
+
+    fn note_sound(&self, path: &Utf8Path, size: u64) {
+        self.sound.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), size);
     }
 
     /// Removes a stored file, where there is one.
@@ -257,6 +302,33 @@ mod tests {
         assert!(!store.contains(&checksum, None));
         std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
         assert!(!store.contains(&checksum, None), "a symbolic link was taken for a stored file");
+    }
+
+    #[test]
+    fn what_is_damaged_is_dropped_when_it_is_used_first_and_what_is_whole_is_hashed_once() {
+        let (_directory, store) = store();
+        let checksum = Checksum::from(Sha256Digest::of(b"hello"));
+        let path = store.path(&checksum);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(matches!(store.take(&checksum, None), Ok(Stored::Absent)));
+        for damaged in [&b"jello"[..], b"hell", b"", b"hello, and more"] {
+            fs_err::write(&path, damaged).unwrap();
+            for size in [Some(5), None] {
+                fs_err::write(&path, damaged).unwrap();
+                let taken = store.take(&checksum, size).unwrap();
+                assert!(matches!(taken, Stored::Dropped(StoreError::Corrupt { .. })), "{taken:?}");
+                assert!(!path.exists());
+            }
+        }
+        fs_err::write(&path, b"hello").unwrap();
+        assert!(matches!(store.take(&checksum, Some(6)), Ok(Stored::Absent)));
+        assert!(path.exists(), "another size was asked for: that is no damage");
+        assert!(matches!(store.take(&checksum, Some(5)), Ok(Stored::Sound { size: 5, .. })));
+        // Not read again, or this would be found out; a truncation still is.
+        fs_err::write(&path, b"jello").unwrap();
+        assert!(matches!(store.clone().take(&checksum, None), Ok(Stored::Sound { .. })));
+        fs_err::write(&path, b"").unwrap();
+        assert!(matches!(store.take(&checksum, None), Ok(Stored::Dropped(_))));
     }
 
     #[test]

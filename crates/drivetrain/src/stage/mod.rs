@@ -13,7 +13,7 @@ pub mod plan;
 pub mod prove;
 pub mod publish;
 pub mod repositories;
-mod sources;
+pub mod sources;
 mod transfer;
 pub mod userspace;
 

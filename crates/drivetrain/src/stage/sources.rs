@@ -7,7 +7,7 @@ use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_config::{Config, ExtraSource};
-use drivetrain_fetch::Store;
+use drivetrain_fetch::{Store, Stored};
 use drivetrain_model::{ExitCode, Sha256Digest};
 use drivetrain_plan::{ChosenPackage, Components, Origin, Selection, SourcePackage, components};
 use drivetrain_rpmfile::{DriverSources, PayloadLimits, SourceLimits, SourceRpm, for_each_file};
@@ -19,6 +19,7 @@ use url::Url;
 use crate::context::{Context, source};
 use crate::failure::{Failure, Result, internal};
 use crate::stage::keys::Trust;
+use crate::stage::plan::Planned;
 use crate::stage::transfer;
 use crate::state::StateDirectory;
 
@@ -79,6 +80,20 @@ fn remembered(path: &Utf8Path, store: &Store) -> Option<Opened> {
     let all_here =
         opened.sources.iter().all(|source| store.contains(&source.sha256.into(), Some(source.size)));
     (opened.format == FORMAT && all_here).then_some(opened)
+}
+
+/// Drops source RPMs of the store that are damaged, before a build reads them: whoever fetches finds them missing,
+/// and takes them from their archive again.
+pub async fn drop_damaged(context: &Context, planned: &Planned) -> Result<()> {
+    for component in &planned.components.ordered {
+        let (store, checksum) = (context.store().clone(), component.source.sha256.into());
+        let taken = tokio::task::spawn_blocking(move || store.take(&checksum, None));
+        let taken = taken.await.map_err(|error| internal(&error))?;
+        if let Stored::Dropped(damage) = taken.map_err(|error| Failure::of(ExitCode::Failure, &error))? {
+            context.reporter.warn(transfer::damaged(&component.source.nevra.file_name(), &damage));
+        }
+    }
+    Ok(())
 }
 
 /// Kept where it can be; without it the next plan is slower and nothing else.

@@ -1,6 +1,6 @@
 //! Transfers as events.
 
-use drivetrain_fetch::{Progress, Request, Source};
+use drivetrain_fetch::{Progress, Request, Source, StoreError};
 use drivetrain_model::Event;
 
 use crate::reporter::Reporter;
@@ -13,6 +13,7 @@ pub fn tell(reporter: &Reporter, source: &Source, file: &str) -> impl Fn(Progres
             reporter.emit(Event::FetchStarted { file: file.clone(), url: url.clone(), size, resumed_at });
         }
         Progress::Bytes { bytes } => reporter.emit(Event::FetchProgress { file: file.clone(), bytes }),
+        Progress::Damaged { damage } => reporter.warn(damaged(&file, damage)),
         Progress::Waiting => {
             reporter.warn(format!("{file} is being fetched by another process: waiting for it"))
         }
@@ -32,6 +33,11 @@ pub fn tell_all(reporter: &Reporter) -> impl Fn(&Request, Progress<'_>) + Send +
         let file = shown.rsplit('/').next().unwrap_or(&shown);
         tell(&reporter, &request.source, file)(progress);
     }
+}
+
+/// What is said of a file of the store that is not what it was.
+pub fn damaged(file: &str, damage: &StoreError) -> String {
+    format!("{file} was damaged in the store, and is fetched again: {damage}")
 }
 
 /// That a file is here, with whose signature.

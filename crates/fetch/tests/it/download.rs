@@ -42,6 +42,37 @@ async fn a_stored_file_of_the_wrong_size_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_stored_file_that_was_damaged_is_told_of_and_fetched_again() {
+    let body = bytes(1000);
+    let sent = body.clone();
+    let server = Server::start(move |seen| Reply::file(seen, &sent, None)).await;
+    let place = Place::new();
+    let original = place.root.join("original.rpm");
+    fs_err::write(&original, &body).unwrap();
+    let mut flipped = body.clone();
+    flipped[500] ^= 1;
+    let path = place.store().path(&checksum(&body));
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    for url in [server.url("a"), Source::file(&original).unwrap().url().to_string()] {
+        for damaged in [&flipped[..], &body[..999], b""] {
+            for size in [Some(1000), None] {
+                fs_err::write(&path, damaged).unwrap();
+                // As another process finds it: this one remembers what it has brought.
+                let later = place.reopened();
+                let told = Told::default();
+                let tell = |progress: drivetrain_fetch::Progress<'_>| told.tell(&progress);
+                let source = Source::parse(&url).unwrap();
+                let fetched = later.download(&source, &checksum(&body), size, &tell).await.unwrap();
+                assert!(!fetched.from_cache);
+                assert_eq!(fs_err::read(&fetched.path).unwrap(), body);
+                assert!(told.lines()[0].starts_with("Damaged"), "{:?}", told.lines());
+                fs_err::remove_file(&fetched.path).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_empty_file_is_a_file() {
     let server = Server::start(|seen| Reply::file(seen, b"", None)).await;
     let place = Place::new();

@@ -45,6 +45,11 @@ impl Place {
         MetadataCache::open(self.downloader.clone(), self.root.join("cache")).unwrap()
     }
 
+    /// A downloader as another process has it, for the same store.
+    pub fn reopened(&self) -> Downloader {
+        Downloader::new(Http::new(settings()), Store::open(self.root.join("store")).unwrap())
+    }
+
     pub fn store(&self) -> &Store {
         self.downloader.store()
     }
