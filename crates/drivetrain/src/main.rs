@@ -8,6 +8,7 @@ mod failure;
 mod journal;
 mod pipeline;
 mod reporter;
+mod run_lock;
 mod stage;
 mod state;
 mod view;

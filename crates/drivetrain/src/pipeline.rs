@@ -17,6 +17,7 @@ use crate::context::{Context, load_config};
 use crate::failure::{Failure, Result};
 use crate::journal::{self, Journal};
 use crate::reporter::{Reporter, milliseconds};
+use crate::run_lock::RunLock;
 use crate::stage;
 use crate::stage::build::BuildSettings;
 use crate::stage::plan::Planned;
@@ -101,6 +102,7 @@ pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
     let context = Context::open(StateDirectory::open(state_path(global))?, reporter.clone(), cancel.clone())?;
     let id = journal::new_run_id(Timestamp::now());
     let directory = context.state.run(&id);
+    let _goes_on = RunLock::take(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     let journal = Journal::create(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     reporter.record_in(journal);
     let command = goal.command.to_owned();

@@ -360,6 +360,28 @@ fn an_interrupted_wait_ends_with_code_130() {
 }
 
 #[test]
+fn show_tells_a_run_that_goes_on_from_one_that_was_killed() {
+    let Some(mut site) = Site::fetched() else { return };
+    site.configure(common::Settings::slow);
+    let mut running = site.start(&["run"]);
+    let pid = running.pid();
+    assert!(running.reaches(|event| event["event"] == "component-started"));
+    let words = format!("running (process {pid})");
+    site.run(&["show"]).succeeds().says(&words);
+    site.run(&["show", "latest"]).succeeds().says(&format!("now         {words}"));
+    let json = site.run(&["show", "--json"]).succeeds().json();
+    assert_eq!((&json["runs"][0]["state"], &json["runs"][0]["process"]), (&"running".into(), &pid.into()));
+    running.kill();
+    site.run(&["show"]).succeeds().says("  killed\n");
+    site.run(&["show", "latest"]).succeeds().says("ended       killed\n");
+    let json = site.run(&["show", "latest", "--json"]).succeeds().json();
+    assert_eq!(json["run"]["state"], "killed");
+    assert!(json["run"]["process"].is_null(), "{json}");
+    site.run(&["run"]).succeeds();
+    assert_eq!(site.run(&["show", "latest", "--json"]).succeeds().json()["run"]["state"], "ended");
+}
+
+#[test]
 fn leftovers_of_a_kill_are_swept_by_many_commands_at_once() {
     let Some(site) = Site::new() else { return };
     site.run(&["plan", "--no-lock"]).succeeds();

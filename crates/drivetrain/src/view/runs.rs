@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::sentence::count;
 use super::words::{bytes, duration};
 use crate::journal;
+use crate::run_lock;
 use crate::state::StateDirectory;
 
 /// A run, from its journal.
@@ -26,6 +27,11 @@ pub struct Record {
     pub command: Option<String>,
     /// What it was about, once that was known.
     pub cell: Option<Cell>,
+    /// Whether it goes on, has ended, or was killed.
+    pub state: State,
+    /// The process in which it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
     /// How it ended; absent where it was killed, or goes on.
     pub exit: Option<u8>,
     /// Its failure.
@@ -39,11 +45,36 @@ pub struct Record {
     pub events: Vec<Stamped>,
 }
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// A process works on it.
+    Running,
+    /// It came to its end, good or bad.
+    Ended,
+    /// Its process is gone, and did not say how it ended.
+    Killed,
+}
+
+/// A run's events, and the process in which it goes on.
+fn read(directory: &Utf8Path) -> Option<(Vec<Stamped>, Option<u32>)> {
+    let events = journal::read(directory).ok()?;
+    if journal::finish(&events).is_some() {
+        return Some((events, None));
+    }
+    match run_lock::process_of(directory) {
+        Some(process) => Some((events, Some(process))),
+        // It may have ended since: now its journal has its last line, if it ever gets one.
+        None => Some((journal::read(directory).ok()?, None)),
+    }
+}
+
 impl Record {
     /// Reads a run's journal; `None` where it has none.
     pub fn read(state: &StateDirectory, run: RunId) -> Option<Self> {
         let directory = state.run(&run);
-        let events = journal::read(&directory).ok()?;
+        let (events, process) = read(&directory)?;
         let command = events.iter().find_map(|stamped| match &stamped.event {
             Event::RunStarted { command, .. } => Some(command.clone()),
             _ => None,
@@ -53,8 +84,15 @@ impl Record {
             _ => None,
         });
         let finish = journal::finish(&events).map(|(exit, error, ms)| (exit, error.map(str::to_owned), ms));
+        let state = match (&finish, process) {
+            (Some(_), _) => State::Ended,
+            (None, Some(_)) => State::Running,
+            (None, None) => State::Killed,
+        };
         Some(Self {
             run,
+            state,
+            process,
             at: events.first().map(|stamped| stamped.at),
             command,
             cell,
@@ -98,7 +136,10 @@ impl Record {
 
     fn result(&self) -> String {
         match self.exit {
-            None => "killed, or still running".to_owned(),
+            None => match self.process {
+                Some(process) => format!("running (process {process})"),
+                None => "killed".to_owned(),
+            },
             Some(0) => "done".to_owned(),
             Some(exit) => {
                 let meaning = ExitCode::ALL.iter().find(|(code, _)| u8::from(*code) == exit);
@@ -195,7 +236,8 @@ pub fn evidence(record: &Record) -> String {
     let _ = writeln!(text, "run         {}, {}", record.run, record.command.as_deref().unwrap_or("-"));
     let _ = writeln!(text, "began       {}", moment(record.at));
     let ms = record.ms.map_or(String::new(), |ms| format!(" after {}", duration(ms)));
-    let _ = writeln!(text, "ended       {}{ms}", record.result());
+    let label = if record.state == State::Running { "now  " } else { "ended" };
+    let _ = writeln!(text, "{label}       {}{ms}", record.result());
     if let Some(error) = &record.error {
         let _ = writeln!(text, "error       {}", error.replace('\n', "\n            "));
     }
