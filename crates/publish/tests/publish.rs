@@ -262,6 +262,37 @@ fn a_way_back_that_a_killed_process_did_not_note_holds_back_too() {
 }
 
 #[test]
+fn what_a_killed_process_tried_out_is_removed_by_the_next() {
+    let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let target = target(root.path());
+    target.ensure(&path()).unwrap();
+    // Above the largest number that a process can have, and the number of one that lives.
+    let (dead, living) = (".probe-4194305".to_owned(), ".probe-1".to_owned());
+    let directories = [
+        root.path().join(".drivetrain").join(PATH).join(".versions"),
+        root.path().join(PATH).parent().unwrap().to_owned(),
+    ];
+    let leave = || {
+        for directory in &directories {
+            std::fs::write(directory.join(&dead), "x").unwrap();
+            std::fs::write(directory.join(&living), "x").unwrap();
+        }
+    };
+    let swept = || {
+        for directory in &directories {
+            assert!(!directory.join(&dead).exists(), "{}", directory.display());
+            assert!(directory.join(&living).exists(), "{}", directory.display());
+        }
+    };
+    leave();
+    target.ensure(&path()).unwrap();
+    swept();
+    leave();
+    target.publish(&publication(&[rpm(store.path(), "kmod-a", "1", "a", 0)], "one")).unwrap();
+    swept();
+}
+
+#[test]
 fn old_versions_go_but_never_the_served_one_or_the_one_before() {
     let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let options = DirectoryOptions { keep: 2, ..Default::default() };

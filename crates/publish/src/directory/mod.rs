@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod flip;
 mod lock;
 mod places;
+mod probe;
 mod retain;
 mod settle;
 mod target;

@@ -16,6 +16,7 @@ pub(crate) fn is_settled(places: &Places) -> Result<bool> {
 /// Brings a repository's directories and record in order, without touching what is served. The lock is held.
 pub(crate) fn settle(places: &Places, change: &Change) -> Result<Option<u64>> {
     forget_new_link(places)?;
+    super::probe::sweep_probes(places)?;
     remove_tree(&places.incoming())?;
     let served = places.served()?;
     let entries = history::read(&places.history())?;

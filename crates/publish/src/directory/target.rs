@@ -11,10 +11,11 @@ use url::Url;
 use super::Check;
 use super::build::{self, Kept, carry, look, same_packages, sync_directories};
 use super::check::check;
-use super::files::{make_directory, names, remove_tree, sync, write_file};
+use super::files::{make_directory, names, remove_tree, sync};
 use super::flip::{flip, settle_link};
 use super::lock::Lock;
 use super::places::{HIDDEN, Places, read_manifest};
+use super::probe::{probe, sweep_probes};
 use super::retain::{discard, kept};
 use super::settle::{is_settled, settle};
 use crate::{
@@ -338,10 +339,9 @@ impl Target for DirectoryTarget {
         let places = Places::new(&self.root, path);
         let ensure = || {
             places.make()?;
+            sweep_probes(&places)?;
             for directory in [places.versions(), places.link_directory()] {
-                let probe = directory.join(format!(".probe-{}", std::process::id()));
-                write_file(&probe, b"x")?;
-                fs::remove_file(&probe)?;
+                probe(&directory)?;
             }
             Ok(())
         };
