@@ -339,6 +339,40 @@ fn show_tells_of_runs_repositories_and_evidence() {
     finish(&mut elsewhere).succeeds().says(&runs[0].id);
 }
 
+#[test]
+fn show_lists_a_damaged_repository_with_its_problem_and_rollback_leads_out_of_it() {
+    let Some(mut site) = Site::built() else { return };
+    site.run(&["run"]).succeeds();
+    site.configure(|settings| settings.macros.push(("packager".to_owned(), "second".to_owned())));
+    site.run(&["run"]).succeeds();
+    // A repository of another kernel beside it.
+    let (whole, damaged) = (&site.lab.older, &site.lab.newer);
+    let (at, hidden) = (site.repository(damaged), site.history_file(damaged));
+    let text = |path: &std::path::Path| path.display().to_string().replace(&damaged.release, &whole.release);
+    let copy = |from: &std::path::Path| {
+        common::copy("-a", from, std::path::Path::new(&text(from.parent().unwrap())))
+    };
+    copy(hidden.parent().unwrap());
+    std::fs::create_dir_all(site.repository(whole).parent().unwrap()).unwrap();
+    let link = std::fs::read_link(&at).unwrap();
+    std::os::unix::fs::symlink(text(&link), site.repository(whole)).unwrap();
+    site.run(&["show"]).succeeds();
+
+    std::fs::write(at.join("manifest.json"), "{").unwrap();
+    let show = site.run(&["show"]).ends_with(7);
+    show.says("serves version 2 since")
+        .says(&format!("lab-9.4/3.2.0/{}/x86_64\n    damaged: ", damaged.release))
+        .says("manifest.json is no manifest that this version of drivetrain reads");
+    let json = site.run(&["show", "--json"]).ends_with(7).json();
+    let problems: Vec<bool> =
+        json["repositories"].as_array().unwrap().iter().map(|one| one["problem"].is_string()).collect();
+    assert_eq!(problems.iter().filter(|problem| **problem).count(), 1, "{json}");
+    assert_eq!(problems.len(), 2, "{json}");
+    let back = site.run(&["rollback", &damaged.release]).succeeds();
+    back.says("served version 2, serves version 1 now");
+    site.run(&["show"]).succeeds();
+}
+
 /// Without the date of the line that has one, and the phases of builds, which stand in the order of their times.
 fn dated(text: &str) -> String {
     text.lines()

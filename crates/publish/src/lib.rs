@@ -50,4 +50,4 @@ pub use history::{Action, HistoryEntry};
 pub use manifest::{Manifest, ManifestFile, ManifestPackage};
 pub use path::{PathError, RepositoryPath};
 pub use publication::{Change, ConsumerSettings, Publication, VendorRepository};
-pub use target::{Outcome, Published, RolledBack, Served, Target, VersionInfo};
+pub use target::{Listed, Outcome, Published, RolledBack, Served, Target, VersionInfo};

@@ -3,7 +3,7 @@
 use drivetrain_model::{PublicationState, Sha256Digest};
 use jiff::Timestamp;
 
-use crate::{Change, HistoryEntry, Manifest, Publication, RepositoryPath, Result};
+use crate::{Change, HistoryEntry, Manifest, Publication, PublishError, RepositoryPath, Result};
 
 /// A place that serves driver repositories. Calls block: an asynchronous caller takes a thread for them.
 ///
@@ -33,8 +33,8 @@ pub trait Target {
     /// What is served at a path, and what else is kept for it; `None` where the target does not know the path.
     fn state(&self, path: &RepositoryPath) -> Result<Option<Served>>;
 
-    /// All repositories of the target, by path.
-    fn list(&self) -> Result<Vec<Served>>;
+    /// All repositories of the target, by path. One that is damaged does not hide the others.
+    fn list(&self) -> Result<Vec<Listed>>;
 }
 
 /// What became of a publication.
@@ -92,6 +92,15 @@ pub struct Served {
     pub versions: Vec<VersionInfo>,
     /// The base URL for consumers.
     pub url: String,
+}
+
+/// One repository of a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// What is known of it.
+    pub served: Served,
+    /// Why not all of it is.
+    pub problem: Option<PublishError>,
 }
 
 /// One version that is kept.

@@ -60,7 +60,9 @@ fn a_publication_is_served_with_all_that_belongs_to_it() {
     assert_eq!(served.state_for(Sha256Digest::of(b"one")), PublicationState::Current { version: 1 });
     assert_eq!(served.state_for(Sha256Digest::of(b"two")), PublicationState::Outdated { version: 1 });
     assert_eq!(target.check(&path()).unwrap().packages, 2);
-    assert_eq!(target.list().unwrap(), [served]);
+    let listed = target.list().unwrap();
+    assert!(listed[0].problem.is_none());
+    assert_eq!(listed.into_iter().map(|listed| listed.served).collect::<Vec<_>>(), [served]);
 }
 
 #[test]
@@ -290,6 +292,39 @@ fn what_a_killed_process_tried_out_is_removed_by_the_next() {
     leave();
     target.publish(&publication(&[rpm(store.path(), "kmod-a", "1", "a", 0)], "one")).unwrap();
     swept();
+}
+
+#[test]
+fn a_damaged_repository_does_not_hide_the_others() {
+    let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let target = target(root.path());
+    let package = rpm(store.path(), "kmod-a", "1", "a", 0);
+    let names = ["lab/1", "lab/2", "lab/3", "lab/4"];
+    for name in names {
+        let mut publication = publication(std::slice::from_ref(&package), "one");
+        publication.path = RepositoryPath::parse(name).unwrap();
+        target.publish(&publication).unwrap();
+    }
+    let manifest = |name: &str| root.path().join(name).join("manifest.json");
+    std::fs::remove_file(manifest("lab/2")).unwrap();
+    std::fs::write(manifest("lab/3"), "{").unwrap();
+    std::fs::remove_file(root.path().join("lab/4")).unwrap();
+    std::fs::write(root.path().join("lab/4"), "mine").unwrap();
+    let listed = target.list().unwrap();
+    let told: Vec<(&str, Option<u64>, Option<String>)> = listed
+        .iter()
+        .map(|listed| {
+            let problem = listed.problem.as_ref().map(ToString::to_string);
+            (listed.served.path.as_str(), listed.served.version, problem)
+        })
+        .collect();
+    assert_eq!(told.iter().map(|(path, ..)| *path).collect::<Vec<_>>(), names);
+    assert_eq!(told[0], ("lab/1", Some(1), None));
+    for (at, text) in [(1, "No such file"), (2, "is no manifest"), (3, "is in the way")] {
+        assert!(told[at].2.as_ref().unwrap().contains(text), "{told:?}");
+        assert!(target.state(&listed[at].served.path).is_err());
+    }
+    assert_eq!((told[1].1, told[3].1), (Some(1), None));
 }
 
 #[test]

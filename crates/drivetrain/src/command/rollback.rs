@@ -2,12 +2,13 @@
 
 use drivetrain_config::Config;
 use drivetrain_model::ExitCode;
-use drivetrain_publish::{Served, Target as _};
+use drivetrain_publish::{Listed, Served, Target as _};
 use serde_json::json;
 
 use crate::cli::{Global, Rollback};
 use crate::context::load_config;
 use crate::failure::{Failure, Result};
+use crate::stage::plan::repository_path;
 use crate::stage::publish::{change, existing_target};
 use crate::view;
 
@@ -65,10 +66,23 @@ fn rehearse(served: &Served, args: &Rollback, global: &Global) -> Result<ExitCod
     Ok(ExitCode::Success)
 }
 
+/// The repository of the kernel that is named, where it is damaged: it cannot say whose it is, but its path does,
+/// and going back is what helps.
+fn damaged(config: &Config, args: &Rollback, all: &[Listed]) -> Result<Option<Served>> {
+    let Some(kernel) = &args.kernel else { return Ok(None) };
+    let path = repository_path(config, &config.cell(kernel.clone()))?;
+    let found = all.iter().find(|listed| listed.problem.is_some() && listed.served.path == path);
+    Ok(found.map(|listed| listed.served.clone()))
+}
+
 /// The repository that is meant, of those of this train, driver and architecture.
-fn choose(config: &Config, args: &Rollback, all: Vec<Served>) -> Result<Served> {
+fn choose(config: &Config, args: &Rollback, all: Vec<Listed>) -> Result<Served> {
+    if let Some(named) = damaged(config, args, &all)? {
+        return Ok(named);
+    }
     let mut fitting: Vec<Served> = all
         .into_iter()
+        .map(|listed| listed.served)
         .filter(|served| {
             served.manifest.as_ref().is_some_and(|manifest| {
                 let cell = &manifest.cell;

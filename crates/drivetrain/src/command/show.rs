@@ -1,7 +1,7 @@
 //! `drivetrain show`
 
 use drivetrain_model::{ExitCode, RunId};
-use drivetrain_publish::{Served, Target as _};
+use drivetrain_publish::Target as _;
 use fs_err as fs;
 
 use crate::cli::{Global, Show, parse_run};
@@ -34,13 +34,14 @@ fn list(state: &StateDirectory, global: &Global) -> Result<ExitCode> {
     } else {
         view::print(&view::runs::list(&records, &repositories, state.path()));
     }
-    Ok(ExitCode::Success)
+    let damaged = repositories.iter().any(Repository::is_damaged);
+    Ok(if damaged { ExitCode::Publish } else { ExitCode::Success })
 }
 
 fn repositories(global: &Global) -> Result<Vec<Repository>> {
     let config = load_config(&global.config)?;
     let Some(target) = existing_target(&config)? else { return Ok(Vec::new()) };
-    let all: Vec<Served> = target.list().map_err(|error| Failure::of(ExitCode::Publish, &error))?;
+    let all = target.list().map_err(|error| Failure::of(ExitCode::Publish, &error))?;
     Ok(all.iter().map(Repository::of).collect())
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_model::{Cell, ComponentName, ComponentOutcome, Event, ExitCode, Lock, RunId, Stage, Stamped};
-use drivetrain_publish::Served;
+use drivetrain_publish::Listed;
 use fs_err as fs;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::sentence::count;
 use super::words::{bytes, duration};
+use crate::failure::Failure;
 use crate::journal;
 use crate::run_lock;
 use crate::state::StateDirectory;
@@ -162,11 +163,15 @@ pub struct Repository {
     run: Option<RunId>,
     packages: Option<usize>,
     kept: Vec<u64>,
+    /// Why not all of it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 impl Repository {
     /// From what the target says.
-    pub fn of(served: &Served) -> Self {
+    pub fn of(listed: &Listed) -> Self {
+        let served = &listed.served;
         let manifest = served.manifest.as_ref();
         Self {
             path: served.path.to_string(),
@@ -178,7 +183,13 @@ impl Repository {
             run: manifest.map(|manifest| manifest.run.clone()),
             packages: manifest.map(|manifest| manifest.packages.len()),
             kept: served.versions.iter().map(|version| version.version).collect(),
+            problem: listed.problem.as_ref().map(|error| Failure::of(ExitCode::Publish, error).one_line()),
         }
+    }
+
+    /// Whether something of it cannot be read.
+    pub fn is_damaged(&self) -> bool {
+        self.problem.is_some()
     }
 }
 
@@ -214,6 +225,10 @@ pub fn list(records: &[Record], repositories: &[Repository], state: &Utf8Path) -
         let _ = writeln!(text, "\nrepositories");
     }
     for repository in repositories {
+        if let Some(problem) = &repository.problem {
+            let _ = writeln!(text, "  {}\n    damaged: {problem}", repository.path);
+            continue;
+        }
         let version = repository.version.map_or("nothing".to_owned(), |version| format!("version {version}"));
         let kept: Vec<String> = repository.kept.iter().map(u64::to_string).collect();
         let _ = writeln!(

@@ -19,8 +19,8 @@ use super::probe::{probe, sweep_probes};
 use super::retain::{discard, kept};
 use super::settle::{is_settled, settle};
 use crate::{
-    Action, Change, HistoryEntry, Manifest, Outcome, Publication, PublishError, Published, RepositoryPath,
-    Result, RolledBack, Served, Target, VersionInfo, history,
+    Action, Change, HistoryEntry, Listed, Manifest, Outcome, Publication, PublishError, Published,
+    RepositoryPath, Result, RolledBack, Served, Target, VersionInfo, history,
 };
 
 /// How a [`DirectoryTarget`] behaves.
@@ -148,6 +148,28 @@ impl DirectoryTarget {
     /// Where the record cannot be read.
     pub fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {
         history::read(&Places::new(&self.root, path).history())
+    }
+
+    /// What can be told of a repository, and why not more.
+    fn look(&self, path: &RepositoryPath) -> Listed {
+        let places = Places::new(&self.root, path);
+        let mut problem = None;
+        let on_disk = known(places.on_disk(), &mut problem).unwrap_or_default();
+        let version = known(places.served(), &mut problem).flatten();
+        let manifest = version.and_then(|version| known(places.manifest(version), &mut problem));
+        let entries = known(history::read(&places.history()), &mut problem).unwrap_or_default();
+        let last = entries.into_iter().rfind(|entry| Some(entry.version) == version);
+        let since = last.map(|entry| entry.at).or_else(|| manifest.as_ref().map(|manifest| manifest.made));
+        let versions = on_disk
+            .into_iter()
+            .map(|number| VersionInfo {
+                version: number,
+                made: places.manifest(number).ok().map(|manifest| manifest.made),
+                served: Some(number) == version,
+            })
+            .collect();
+        let served = Served { path: path.clone(), version, since, manifest, versions, url: self.url(path) };
+        Listed { served, problem }
     }
 
     fn tell(&self, step: Step) {
@@ -334,6 +356,17 @@ impl DirectoryTarget {
     }
 }
 
+/// What could be read; the first thing that could not is kept.
+fn known<T>(read: Result<T>, problem: &mut Option<PublishError>) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problem.get_or_insert(error);
+            None
+        }
+    }
+}
+
 impl Target for DirectoryTarget {
     fn ensure(&self, path: &RepositoryPath) -> Result<()> {
         let places = Places::new(&self.root, path);
@@ -385,38 +418,19 @@ impl Target for DirectoryTarget {
     }
 
     fn state(&self, path: &RepositoryPath) -> Result<Option<Served>> {
-        let places = Places::new(&self.root, path);
-        let on_disk = places.on_disk()?;
-        let version = places.served()?;
-        if version.is_none() && on_disk.is_empty() {
-            return Ok(None);
+        let Listed { served, problem } = self.look(path);
+        match problem {
+            Some(problem) => Err(problem),
+            None if served.version.is_none() && served.versions.is_empty() => Ok(None),
+            None => Ok(Some(served)),
         }
-        let manifest = match version {
-            Some(version) => Some(places.manifest(version)?),
-            None => None,
-        };
-        let last =
-            history::read(&places.history())?.into_iter().rfind(|entry| Some(entry.version) == version);
-        let since = last.map(|entry| entry.at).or_else(|| manifest.as_ref().map(|manifest| manifest.made));
-        let versions = on_disk
-            .into_iter()
-            .map(|number| VersionInfo {
-                version: number,
-                made: places.manifest(number).ok().map(|manifest| manifest.made),
-                served: Some(number) == version,
-            })
-            .collect();
-        Ok(Some(Served { path: path.clone(), version, since, manifest, versions, url: self.url(path) }))
     }
 
-    fn list(&self) -> Result<Vec<Served>> {
+    fn list(&self) -> Result<Vec<Listed>> {
         let mut paths = Vec::new();
         self.find(&self.root.join(HIDDEN), "", &mut paths)?;
         paths.sort();
-        let mut served = Vec::new();
-        for path in paths {
-            served.extend(self.state(&path)?);
-        }
-        Ok(served)
+        let listed = paths.iter().map(|path| self.look(path));
+        Ok(listed.filter(|listed| listed.problem.is_some() || !listed.served.versions.is_empty()).collect())
     }
 }
