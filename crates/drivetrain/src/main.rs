@@ -19,11 +19,13 @@ use drivetrain_model::ExitCode;
 use failure::{Failure, Result};
 
 fn main() -> std::process::ExitCode {
-    // Clap ends with 2 on a wrong command line, as ExitCode::Usage says.
     // Builds run as another user, and web servers as a third: what is meant for them must be readable. What is
     // not stands below the state directory, which is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return end(told_by_clap(&told)),
+    };
     let json = cli.global.json;
     let code = match run(cli) {
         Ok(code) => code,
@@ -32,7 +34,30 @@ fn main() -> std::process::ExitCode {
             failure.code
         }
     };
+    let code = match view::lost() {
+        Some(failure) => worse(code, &failure),
+        None => code,
+    };
+    end(code)
+}
+
+fn end(code: ExitCode) -> std::process::ExitCode {
     std::process::ExitCode::from(u8::from(code))
+}
+
+/// The result could not be printed: a command that succeeded has failed with that.
+fn worse(code: ExitCode, lost: &Failure) -> ExitCode {
+    view::failure(lost, false);
+    if code == ExitCode::Success { lost.code } else { code }
+}
+
+/// Prints help, or what is wrong with the command line.
+fn told_by_clap(told: &clap::Error) -> ExitCode {
+    let code = if told.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+    match told.print().err().as_ref().and_then(view::lost_failure) {
+        Some(failure) => worse(code, &failure),
+        None => code,
+    }
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {

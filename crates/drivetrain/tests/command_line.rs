@@ -251,6 +251,40 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error_and_no_success() {
+    let directory = empty();
+    for arguments in [
+        &["init", "--stdout"][..],
+        &["init"],
+        &["--help"],
+        &["run", "--help"],
+        &["--version"],
+        &["show"],
+        &["show", "--json"],
+        &["completions", "bash"],
+    ] {
+        let mut command = bare(directory.path());
+        command.args(["--state", "state"]).args(arguments);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: standard output cannot be written\n"), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("No space left on device"), "{arguments:?}: {stderr}");
+    }
+    // What failed already says so too, and keeps its code.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = bare(directory.path())
+        .args(["plan", "--json", "--config", "nowhere.yaml"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("nowhere.yaml") && stderr.contains("No space left on device"), "{stderr}");
+}
+
+#[test]
 fn plain_lines_and_quiet_runs_have_no_colours() {
     let Some(site) = Site::built() else { return };
     let run = site.run(&["run"]).succeeds();

@@ -6,6 +6,7 @@
 
 pub mod closure;
 mod json;
+mod output;
 mod plain;
 pub mod plan;
 pub mod proof;
@@ -14,12 +15,13 @@ pub mod sentence;
 mod terminal;
 pub mod words;
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Write as _};
 
 use drivetrain_model::Stamped;
 
 use crate::failure::Failure;
 pub use json::Json;
+pub use output::{lost, lost_failure, print};
 pub use plain::Plain;
 pub use terminal::Terminal;
 
@@ -59,12 +61,6 @@ pub fn choose(json: bool, quiet: bool) -> Box<dyn View> {
     }
 }
 
-/// Prints a result. A reader that has gone away (`| head`) is no error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-}
-
 /// Prints a result as JSON.
 pub fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
@@ -83,6 +79,9 @@ pub fn note(text: &str) {
 pub fn failure(failure: &Failure, json: bool) {
     if json {
         print(&format!("{}\n", serde_json::json!({ "error": failure })));
+    }
+    // Where nothing more can be printed, it is better said beside than not at all.
+    if json && lost().is_none() {
         return;
     }
     note(&words::failure(failure, std::io::stderr().is_terminal()));
