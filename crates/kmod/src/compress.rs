@@ -27,6 +27,19 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// What bytes are compressed with that neither the kernel's tools nor this crate unpack, by what they begin
+    /// with. `scripts/Makefile.modinst` and kmod know gzip, xz and zstd; a module in anything else is never loaded.
+    #[must_use]
+    pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
+        let known: [(&[u8], &str); 4] = [
+            (b"BZh", "bzip2"),
+            (&[0x04, 0x22, 0x4d, 0x18], "lz4"),
+            (&[0x5d, 0, 0], "lzma"),
+            (b"LZIP", "lzip"),
+        ];
+        known.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| *name)
+    }
+
     /// Looks at the first bytes. Names lie; these do not.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Self {
@@ -130,6 +143,16 @@ mod tests {
             assert_eq!(decompress(&bytes, 6).unwrap(), b"module".as_slice());
         }
         assert!(matches!(decompress(b"\x7fELF", 4).unwrap(), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn compressions_that_no_kernel_knows_have_a_name() {
+        assert_eq!(Compression::foreign(b"BZh91AY&SY"), Some("bzip2"));
+        assert_eq!(Compression::foreign(b"\x04\x22\x4d\x18\x64"), Some("lz4"));
+        assert_eq!(Compression::foreign(b"\x7fELF"), None);
+        for bytes in packed(b"module") {
+            assert_eq!(Compression::foreign(&bytes), None);
+        }
     }
 
     #[test]

@@ -54,6 +54,17 @@ pub enum ProveError {
         /// The files and directories that were named.
         looked_at: Vec<String>,
     },
+    /// A module that is compressed with something that nobody unpacks who loads modules.
+    #[error(
+        "{file}: is compressed with {compression}, which no kernel and no modprobe unpacks. Modules are supported \
+         uncompressed (.ko), and compressed with gzip (.ko.gz), xz (.ko.xz) or zstd (.ko.zst)"
+    )]
+    Compression {
+        /// The module, with its package.
+        file: String,
+        /// The compression.
+        compression: &'static str,
+    },
     /// A compressed module is damaged.
     #[error("{file}: cannot be unpacked")]
     Decompress {

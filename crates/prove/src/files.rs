@@ -51,6 +51,13 @@ pub(crate) fn is_module(path: &str) -> bool {
     [".ko", ".ko.gz", ".ko.xz", ".ko.zst"].iter().any(|ending| path.ends_with(ending))
 }
 
+/// Whether a path is that of a module, or of what somebody took for one. What has another compression is found so
+/// that it can be refused: left out in silence, it would look as if it had been judged.
+pub(crate) fn is_meant_as_module(path: &str) -> bool {
+    is_module(path)
+        || [".ko.bz2", ".ko.lz4", ".ko.lzma", ".ko.lz"].iter().any(|ending| path.ends_with(ending))
+}
+
 /// All files to read: those that are named, and below directories every RPM and module, in the order of their
 /// paths. A file under several names is read once.
 pub(crate) fn find(named: &[Utf8PathBuf], limits: &Limits) -> Result<Vec<Found>, ProveError> {
@@ -103,7 +110,7 @@ impl Finder<'_> {
             for (path, kind) in entries(&directory)? {
                 if kind.is_dir() {
                     open.push(path);
-                } else if is_module(path.as_str()) || path.as_str().ends_with(".rpm") {
+                } else if is_meant_as_module(path.as_str()) || path.as_str().ends_with(".rpm") {
                     let metadata = metadata(&path)?;
                     if metadata.is_file() {
                         self.add(path, &metadata, false)?;

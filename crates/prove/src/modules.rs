@@ -11,7 +11,7 @@ use drivetrain_kmod::{Compression, DecompressError, decompress};
 use drivetrain_rpmfile::FileFact;
 
 use crate::budget::Budget;
-use crate::files::{self, Found, is_module, is_rpm, reading};
+use crate::files::{self, Found, is_meant_as_module, is_rpm, reading};
 use crate::package::{self, has_content};
 use crate::{Limits, ProveError, parallel};
 
@@ -57,7 +57,7 @@ pub struct Modules {
 ///
 /// A file is an RPM or a module, compressed or not, and its content tells which. Of a directory, all RPMs
 /// (`*.rpm`) and modules (`*.ko`, `*.ko.gz`, `*.ko.xz`, `*.ko.zst`) below it are read. Of an RPM, the files so
-/// named are read. A file under several names or named twice is read once.
+/// named are read. A module in another compression (`*.ko.bz2`) is refused wherever it is found. A file under several names or named twice is read once.
 ///
 /// # Errors
 /// Where a file cannot be read, is damaged, is neither of the two, or is a source RPM; where more would be read
@@ -98,6 +98,8 @@ fn read_file(found: Found, budget: &Budget) -> Result<Part, ProveError> {
     let module = read_loose(&found.path, budget)?;
     let problem = match Compression::detect(&module.bytes) {
         _ if module.bytes.is_empty() => "it is empty",
+        // Named when it is unpacked.
+        _ if Compression::foreign(&module.bytes).is_some() => return Ok(Part::Modules(vec![module])),
         Compression::None if !is_elf(&module.bytes) => "it begins like neither",
         _ => return Ok(Part::Modules(vec![module])),
     };
@@ -153,7 +155,7 @@ fn read_package(found: Found, budget: &Budget) -> Result<Part, ProveError> {
 
 /// Whether a file of an RPM is a module. Links to modules are not: `weak-updates` has those of other kernels.
 fn has_module(file: &FileFact) -> bool {
-    has_content(file) && is_module(&file.path)
+    has_content(file) && is_meant_as_module(&file.path)
 }
 
 /// Reads as the bytes come, so that a size that is only claimed costs nothing.
@@ -165,10 +167,13 @@ fn read_bytes(reader: impl Read, size: u64) -> io::Result<Vec<u8>> {
 
 /// Takes the compression off.
 fn unpack(module: ModuleFile, budget: &Budget) -> Result<ModuleFile, ProveError> {
+    let file = module.to_string();
+    if let Some(compression) = Compression::foreign(&module.bytes) {
+        return Err(ProveError::Compression { file, compression });
+    }
     if Compression::detect(&module.bytes) == Compression::None {
         return Ok(module);
     }
-    let file = module.to_string();
     // Given back before it is gone: the limit is on modules as they are loaded.
     budget.give(module.bytes.len() as u64);
     let room = budget.room();

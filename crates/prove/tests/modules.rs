@@ -132,6 +132,30 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_module_in_a_compression_that_no_kernel_knows_is_refused_by_its_name() {
+    let place = Place::new();
+    let bzip2 = b"BZh91AY&SY and so on";
+    let packed = at("two.ko.bz2");
+    for (file, shown) in [
+        (place.write("one.ko.bz2", bzip2), "PLACE/one.ko.bz2"),
+        (place.write("one.ko", bzip2), "PLACE/one.ko"),
+        (place.write("kmod-x.rpm", zstd_package(&[(&packed, bzip2)])), "kmod-x.rpm:EXTRA/two.ko.bz2"),
+    ] {
+        let error = read(&[file]).unwrap_err().to_string();
+        let error = error.replace(place.path().as_str(), "PLACE").replace(EXTRA, "EXTRA");
+        let expected = format!(
+            "{shown}: is compressed with bzip2, which no kernel and no modprobe unpacks. Modules are supported \
+             uncompressed (.ko), and compressed with gzip (.ko.gz), xz (.ko.xz) or zstd (.ko.zst)"
+        );
+        assert_eq!(error, expected);
+    }
+    // Beside one that can be judged, it is not left out in silence.
+    place.write("set/one.ko", ko("one"));
+    place.write("set/two.ko.bz2", bzip2);
+    assert!(read(&[place.path().join("set")]).unwrap_err().to_string().contains("set/two.ko.bz2"));
+}
+
+#[test]
 fn nothing_to_judge_is_an_error_that_says_where_it_looked() {
     let place = Place::new();
     place.write("tools.rpm", zstd_package(&[("/usr/bin/tool", b"#!/bin/sh\n")]));
