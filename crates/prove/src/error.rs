@@ -81,6 +81,9 @@ pub enum ProveError {
         /// Why.
         source: ModuleError,
     },
+    /// Several files that cannot be read, each with its own error.
+    #[error("{} files cannot be judged: {}", .0.len(), in_words(.0))]
+    Several(Vec<ProveError>),
     /// More than [`Limits`](crate::Limits) allows.
     #[error("{file}: {what} may come to no more than {limit} {unit}")]
     Limit {
@@ -143,12 +146,44 @@ pub enum ProveError {
     },
     /// Several kernels, and nothing says which one is meant.
     #[error("{path}: has several kernels: {}. Name one with --release", listed(releases))]
-    Several {
+    SeveralKernels {
         /// The directory or RPM.
         path: Utf8PathBuf,
         /// The kernels.
         releases: Vec<String>,
     },
+}
+
+/// Each error with its causes.
+fn in_words(errors: &[ProveError]) -> String {
+    errors.iter().map(ProveError::with_causes).collect::<Vec<_>>().join("; ")
+}
+
+impl ProveError {
+    /// The error and what it comes from, on one line. What is said already is not said twice.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let why = error.to_string();
+            if !text.contains(&why) {
+                text.push_str(&format!(": {why}"));
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// All errors as one; `None` where there is none.
+    pub(crate) fn of_all(mut errors: Vec<Self>) -> Option<Self> {
+        if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
+    }
+
+    /// Whether it is about what is read altogether, so that to go on makes it no better.
+    pub(crate) fn ends_reading(&self) -> bool {
+        matches!(self, Self::Limit { .. })
+    }
 }
 
 /// The first few of a list.

@@ -176,7 +176,7 @@ fn pick(
         Some((_, table)) if tables.is_empty() => Ok(table),
         first => {
             let releases = first.into_iter().chain(tables).map(|(release, _)| release.into()).collect();
-            Err(ProveError::Several { path, releases })
+            Err(ProveError::SeveralKernels { path, releases })
         }
     }
 }

@@ -60,12 +60,13 @@ pub struct Modules {
 /// named are read. A module in another compression (`*.ko.bz2`) is refused wherever it is found. A file under several names or named twice is read once.
 ///
 /// # Errors
-/// Where a file cannot be read, is damaged, is neither of the two, or is a source RPM; where more would be read
-/// than the limits allow; and where there is not one module.
+/// Where files cannot be read, are damaged, are neither of the two, or are source RPMs: all of them are named.
+/// Where more would be read than the limits allow, and where there is not one module.
 pub fn read_modules(files: &[Utf8PathBuf], limits: &Limits) -> Result<Modules, ProveError> {
     let budget = Budget::new(*limits);
     let found = files::find(files, limits)?;
-    let parts = parallel::map(found, budget.threads(), |found| read_file(found, &budget))?;
+    let mut errors = Vec::new();
+    let parts = map_all(found, &budget, &mut errors, |found| read_file(found, &budget))?;
     let mut without = Vec::new();
     let mut packed = Vec::new();
     for part in parts {
@@ -74,13 +75,38 @@ pub fn read_modules(files: &[Utf8PathBuf], limits: &Limits) -> Result<Modules, P
             Part::Without(package) => without.push(package),
         }
     }
-    if packed.is_empty() {
+    if packed.is_empty() && errors.is_empty() {
         let looked_at = files.iter().map(ToString::to_string).collect();
         return Err(ProveError::NothingToJudge { looked_at });
     }
     // Apart from reading: one RPM has most modules of a stack, and xz takes longer than everything else.
-    let modules = parallel::map(packed, budget.threads(), |module| unpack(module, &budget))?;
-    Ok(Modules { modules, without })
+    let modules = map_all(packed, &budget, &mut errors, |module| unpack(module, &budget))?;
+    match ProveError::of_all(errors) {
+        Some(error) => Err(error),
+        None => Ok(Modules { modules, without }),
+    }
+}
+
+/// One function over many files. What is wrong with one does not keep the others from being looked at: who fetches
+/// files again wants to know of all of them.
+fn map_all<T: Send, R: Send>(
+    items: Vec<T>,
+    budget: &Budget,
+    errors: &mut Vec<ProveError>,
+    work: impl Fn(T) -> Result<R, ProveError> + Sync,
+) -> Result<Vec<R>, ProveError> {
+    let done = parallel::map(items, budget.threads(), |item| match work(item) {
+        Err(error) if error.ends_reading() => Err(error),
+        other => Ok(other),
+    })?;
+    let mut good = Vec::with_capacity(done.len());
+    for result in done {
+        match result {
+            Ok(value) => good.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok(good)
 }
 
 /// What one file has.

@@ -156,6 +156,34 @@ fn a_module_in_a_compression_that_no_kernel_knows_is_refused_by_its_name() {
 }
 
 #[test]
+fn of_several_files_that_cannot_be_read_each_is_named() {
+    let place = Place::new();
+    let half = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
+    let path = at("two.ko.zst");
+    let mut files = vec![
+        place.write("gz.ko.gz", half(gzip(&ko("gz")))),
+        place.write("kmod-x.rpm", zstd_package(&[(&path, &half(zstd(&ko("two"))))])),
+        place.write("cut.rpm", &zstd_package(&[(&path, &ko("two"))])[..50]),
+        place.write("text.ko", "hello\n"),
+        place.write("whole.ko", ko("whole")),
+        place.write("zst.ko.zst", half(zstd(&ko("zst")))),
+    ];
+    let whole = place.write("xz.ko", ko("xz"));
+    assert!(Command::new("xz").args(["-k", whole.as_str()]).status().unwrap().success());
+    files.push(place.write("cut.ko.xz", half(fs::read(format!("{whole}.xz")).unwrap())));
+    let told = place.error(&files).replace(": PLACE", "\nPLACE").replace("; ", "\n").replace(EXTRA, "EXTRA");
+    insta::assert_snapshot!(told, @r"
+    6 files cannot be judged
+    PLACE/cut.rpm: is truncated: it ends within the lead
+    PLACE/text.ko: is neither an RPM nor a kernel module: it begins like neither
+    PLACE/cut.ko.xz: cannot be unpacked: damaged xz data: premature eof
+    PLACE/gz.ko.gz: cannot be unpacked: damaged gzip data: incomplete deflate stream
+    kmod-x.rpm:EXTRA/two.ko.zst: cannot be unpacked: damaged zstd data: incomplete frame
+    PLACE/zst.ko.zst: cannot be unpacked: damaged zstd data: incomplete frame
+    ");
+}
+
+#[test]
 fn nothing_to_judge_is_an_error_that_says_where_it_looked() {
     let place = Place::new();
     place.write("tools.rpm", zstd_package(&[("/usr/bin/tool", b"#!/bin/sh\n")]));

@@ -34,11 +34,27 @@ pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
 }
 
 fn unreadable(error: ProveError) -> Failure {
-    let failure = Failure::of(ExitCode::Input, &error);
+    let failure = match &error {
+        ProveError::Several(errors) => several(errors),
+        one => Failure::of(ExitCode::Input, one),
+    };
+    if has_damaged_rpm(&error) {
+        return failure.next("fetch the RPM again: nothing is said about one that is not whole");
+    }
+    failure
+}
+
+/// A line for each file.
+fn several(errors: &[ProveError]) -> Failure {
+    let mut failure = Failure::new(ExitCode::Input, format!("{} files cannot be judged", errors.len()));
+    failure.causes = errors.iter().map(ProveError::with_causes).collect();
+    failure
+}
+
+fn has_damaged_rpm(error: &ProveError) -> bool {
     match error {
-        ProveError::Rpm(_) => {
-            failure.next("fetch the RPM again: nothing is said about one that is not whole")
-        }
-        _ => failure,
+        ProveError::Rpm(_) => true,
+        ProveError::Several(errors) => errors.iter().any(has_damaged_rpm),
+        _ => false,
     }
 }
