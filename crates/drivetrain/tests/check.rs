@@ -49,9 +49,13 @@ fn a_kernel_of_which_only_symbols_are_known_is_said_to_be_no_more() {
     files.write("a.ko", &module("a").set("vermagic", &format!("{RELEASE} SMX ")).build());
     let bare = files.check(&["a.ko", "--kernel", "Module.symvers", "--release", RELEASE]).succeeds();
     insta::assert_snapshot!(bare.stdout, @r"
-    loads: 1 module on 5.14.0-427.31.1.el9_4.x86_64, 1 symbol found with the right CRC
-    note: nothing at hand tells the flags of the version magic and the machine of kernel 5.14.0-427.31.1.el9_4.x86_64: the modules were compared with each other in this, and not with the kernel. Its kernel-devel or kernel-core, an RPM or unpacked, tells it
+    fits by its symbols: 1 module on 5.14.0-427.31.1.el9_4.x86_64, 1 symbol found with the right CRC
+    not judged: nothing at hand tells the flags of the version magic and the machine of kernel 5.14.0-427.31.1.el9_4.x86_64: the modules were compared with each other in this, and not with the kernel. Its kernel-devel or kernel-core, an RPM or unpacked, tells it
+    not judged: whether the symbols are those of kernel 5.14.0-427.31.1.el9_4.x86_64: only --release says so
     ");
+    let bare =
+        files.check(&["a.ko", "--kernel", "Module.symvers", "--release", RELEASE, "--json"]).succeeds();
+    assert_eq!(bare.json()["not_judged"].as_array().unwrap().len(), 2);
     let tree = files.check(&["a.ko", "--kernel", "root"]).ends_with(6);
     insta::assert_snapshot!(tree.stdout, @r#"
     a: does not load
@@ -60,4 +64,8 @@ fn a_kernel_of_which_only_symbols_are_known_is_said_to_be_no_more() {
     "#);
     let json = files.check(&["a.ko", "--kernel", "root", "--json"]).ends_with(6).json();
     assert_eq!(json["reference"]["source"], "configuration");
+    assert_eq!(json["not_judged"].as_array().unwrap().len(), 0);
+    files.write("b.ko", &module("b").build());
+    let whole = files.check(&["b.ko", "--kernel", "root"]).succeeds();
+    insta::assert_snapshot!(whole.stdout, @"loads: 1 module on 5.14.0-427.31.1.el9_4.x86_64, 1 symbol found with the right CRC");
 }

@@ -440,7 +440,8 @@ fn check_passes_what_is_published_and_names_what_another_kernel_would_refuse() {
     lab_hello_user: does not load (kmod-hello-user-1.0-1.1.rhel9.x86_64.rpm)
         does not load: needs lab_hello of the set, which does not load
     does not load: 2 of 2 modules on NEWER
-    note: nothing at hand tells the flags of the version magic and the machine of kernel NEWER: the modules were compared with each other in this, and not with the kernel. Its kernel-devel or kernel-core, an RPM or unpacked, tells it
+    not judged: nothing at hand tells the flags of the version magic and the machine of kernel NEWER: the modules were compared with each other in this, and not with the kernel. Its kernel-devel or kernel-core, an RPM or unpacked, tells it
+    not judged: whether the symbols are those of kernel NEWER: only --release says so
     ");
     wrong.says("_printk").says(crc).says("0xdeadbeef");
     // Bytes that are not those of the package, be it the kernel's or one of the modules'.

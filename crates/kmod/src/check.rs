@@ -56,6 +56,8 @@ impl NamedModule<'_> {
 pub struct KernelSymbols {
     /// Its release.
     pub release: KernelRelease,
+    /// Whether only whoever asks says that it is this release: nothing of the kernel's files does.
+    pub release_is_claimed: bool,
     /// Its `Module.symvers`, with the modules of its tree.
     pub symbols: SymbolTable,
     /// What a module of its tree tells, or its configuration; what neither tells (flags, machine, the size of
@@ -69,7 +71,13 @@ impl KernelSymbols {
     /// A kernel of which the release and the symbols are known.
     #[must_use]
     pub fn new(release: KernelRelease, symbols: SymbolTable) -> Self {
-        Self { release, symbols, reference: None, allow_missing_namespace_imports: false }
+        Self {
+            release,
+            release_is_claimed: false,
+            symbols,
+            reference: None,
+            allow_missing_namespace_imports: false,
+        }
     }
 
     /// Adds what a module of its tree or its configuration tells.

@@ -200,7 +200,8 @@ fn from_tree(table: &Utf8Path, asked: Option<&KernelRelease>) -> Result<KernelSy
     if is_tree {
         parts.add_from_tree(directory, &release)?;
     }
-    parts.kernel(release).ok_or_else(|| ProveError::NoSymvers(table.to_owned()))
+    let kernel = parts.kernel(release).ok_or_else(|| ProveError::NoSymvers(table.to_owned()))?;
+    Ok(KernelSymbols { release_is_claimed: !is_tree, ..kernel })
 }
 
 /// What `include/config/kernel.release` says.

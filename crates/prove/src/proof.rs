@@ -22,6 +22,9 @@ pub struct Proof {
     /// What the modules were compared with beside the kernel's symbols: flags of the version magic, machine, size
     /// of `struct module`. What is not known of these was only compared within the set.
     pub reference: Option<KernelReference>,
+    /// Whether the kernel's release is only what whoever asked says of the table of symbols.
+    #[serde(default)]
+    pub release_is_claimed: bool,
 }
 
 /// A module that was judged.
@@ -95,6 +98,7 @@ pub fn prove(
         symbols: parsed.iter().map(|parsed| parsed.module.undefined().len()).sum(),
         modules: parsed.into_iter().map(|parsed| parsed.proven).collect(),
         reference: kernel.reference.clone(),
+        release_is_claimed: kernel.release_is_claimed,
     })
 }
 

@@ -2,11 +2,21 @@
 
 use drivetrain_kmod::VermagicPolicy;
 use drivetrain_model::ExitCode;
-use drivetrain_prove::{Limits, ProveError, prove, read_kernel, read_modules};
+use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
+use serde::Serialize;
 
 use crate::cli::Check;
 use crate::failure::{Failure, Result};
 use crate::view;
+
+/// What a program reads.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    proof: &'a Proof,
+    /// What the verdict is not about, in words.
+    not_judged: Vec<String>,
+}
 
 /// Judges the modules in files.
 pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
@@ -23,7 +33,7 @@ pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
     let policy = if args.any_release { VermagicPolicy::AsKernel } else { VermagicPolicy::Exact };
     let proof = prove(&modules.modules, &kernel, policy).map_err(unreadable)?;
     if json {
-        view::print_json(&proof);
+        view::print_json(&Answer { proof: &proof, not_judged: view::proof::not_judged(&proof) });
     } else {
         for file in modules.without.iter().filter(|_| args.verbose) {
             view::note(&format!("{file}: has no modules"));

@@ -30,10 +30,13 @@ pub fn proof(proof: &Proof, all: bool) -> String {
         let _ = writeln!(text, "the set: {finding}");
     }
     let refused = proof.verdict.modules.len() - good(proof);
+    let not_judged = not_judged(proof);
     if verdict.is_good() {
+        // Whether it loads is more than symbols tell.
+        let word = if not_judged.is_empty() { "loads" } else { "fits by its symbols" };
         let _ = writeln!(
             text,
-            "loads: {} on {}, {} found with the right CRC",
+            "{word}: {} on {}, {} found with the right CRC",
             count(proof.modules.len(), "module"),
             verdict.kernel,
             count(proof.symbols, "symbol")
@@ -47,10 +50,18 @@ pub fn proof(proof: &Proof, all: bool) -> String {
             verdict.kernel
         );
     }
-    if let Some(untold) = untold(proof) {
-        let _ = writeln!(text, "note: {untold}");
+    for what in not_judged {
+        let _ = writeln!(text, "not judged: {what}");
     }
     text
+}
+
+/// Everything that the verdict is not about.
+pub fn not_judged(proof: &Proof) -> Vec<String> {
+    let release = proof.release_is_claimed.then(|| {
+        format!("whether the symbols are those of kernel {}: only --release says so", proof.verdict.kernel)
+    });
+    untold(proof).into_iter().chain(release).collect()
 }
 
 /// What the verdict is not about, and how to get one that is.
