@@ -241,7 +241,8 @@ pub struct Check {
     #[arg(long, value_name = "RELEASE")]
     pub release: Option<KernelRelease>,
     /// Let modules through that were built for another release and fit this kernel symbol by symbol, as the
-    /// kernel itself does with weak-modules.
+    /// kernel itself does with weak-modules. How many that are, and for which release they were built, is printed;
+    /// no run publishes such modules.
     #[arg(long)]
     pub any_release: bool,
     /// Tell of every module, not only of those that do not load.

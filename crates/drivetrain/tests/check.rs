@@ -69,3 +69,37 @@ fn a_kernel_of_which_only_symbols_are_known_is_said_to_be_no_more() {
     let whole = files.check(&["b.ko", "--kernel", "root"]).succeeds();
     insta::assert_snapshot!(whole.stdout, @"loads: 1 module on 5.14.0-427.31.1.el9_4.x86_64, 1 symbol found with the right CRC");
 }
+
+#[test]
+fn modules_of_another_release_that_are_let_through_are_counted() {
+    let files = Files::new();
+    let flags = "SMP preempt mod_unload modversions ";
+    let other = "5.14.0-427.el9_4.x86_64";
+    files.write("set/a.ko", &module("a").set("vermagic", &format!("{other} {flags}")).build());
+    files.write("set/b.ko", &module("b").set("vermagic", &format!("{other} {flags}")).build());
+    files.write("set/c.ko", &module("c").build());
+    let refused = files.check(&["set", "--kernel", "root"]).ends_with(6);
+    insta::assert_snapshot!(refused.stdout, @r"
+    a: does not load
+        not publishable: built for kernel 5.14.0-427.el9_4.x86_64, not for 5.14.0-427.31.1.el9_4.x86_64
+    b: does not load
+        not publishable: built for kernel 5.14.0-427.el9_4.x86_64, not for 5.14.0-427.31.1.el9_4.x86_64
+    does not load: 2 of 3 modules on 5.14.0-427.31.1.el9_4.x86_64
+    ");
+    let through = files.check(&["set", "--kernel", "root", "--any-release"]).succeeds();
+    insta::assert_snapshot!(through.stdout, @r"
+    loads: 3 modules on 5.14.0-427.31.1.el9_4.x86_64, 3 symbols found with the right CRC
+    ignored: 2 of 3 modules built for 5.14.0-427.el9_4.x86_64 and not for 5.14.0-427.31.1.el9_4.x86_64: with --any-release symbols alone decide. Such modules are never published
+    ");
+    let all = files.check(&["set", "--kernel", "root", "--any-release", "--verbose"]).succeeds();
+    all.says("a: loads\n    not publishable: built for kernel 5.14.0-427.el9_4.x86_64, not for");
+    let json = files.check(&["set", "--kernel", "root", "--any-release", "--json"]).succeeds().json();
+    assert!(json["ignored"].as_str().unwrap().starts_with("2 of 3 modules"), "{json}");
+    // What symbols decide is decided as strictly as without.
+    files.write(
+        "set/a.ko",
+        &module("a").import("gone", 0x33).set("vermagic", &format!("{other} {flags}")).build(),
+    );
+    let refused = files.check(&["set", "--kernel", "root", "--any-release"]).ends_with(6);
+    refused.says("a: does not load\n    does not load: symbol gone").says("does not load: 1 of 3 modules");
+}

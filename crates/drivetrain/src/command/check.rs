@@ -14,6 +14,8 @@ use crate::view;
 struct Answer<'a> {
     #[serde(flatten)]
     proof: &'a Proof,
+    /// What was let through on request, in words.
+    ignored: Option<String>,
     /// What the verdict is not about, in words.
     not_judged: Vec<String>,
 }
@@ -33,7 +35,11 @@ pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
     let policy = if args.any_release { VermagicPolicy::AsKernel } else { VermagicPolicy::Exact };
     let proof = prove(&modules.modules, &kernel, policy).map_err(unreadable)?;
     if json {
-        view::print_json(&Answer { proof: &proof, not_judged: view::proof::not_judged(&proof) });
+        view::print_json(&Answer {
+            proof: &proof,
+            ignored: view::proof::ignored(&proof),
+            not_judged: view::proof::not_judged(&proof),
+        });
     } else {
         for file in modules.without.iter().filter(|_| args.verbose) {
             view::note(&format!("{file}: has no modules"));

@@ -1,8 +1,9 @@
 //! A verdict as text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use drivetrain_kmod::{Finding, Severity};
+use drivetrain_kmod::{Finding, ModuleVerdict, Problem, Severity, VermagicPolicy};
 use drivetrain_prove::Proof;
 
 use super::sentence::count;
@@ -13,9 +14,9 @@ pub fn proof(proof: &Proof, all: bool) -> String {
     let verdict = &proof.verdict;
     for (proven, module) in proof.iter() {
         let findings: Vec<&Finding> =
-            module.findings.iter().filter(|finding| all || finding.severity > Severity::Warning).collect();
-        let good = module.loads && findings.iter().all(|finding| finding.severity < Severity::Strict);
-        if good && !all {
+            module.findings.iter().filter(|finding| all || is_told(finding, verdict.policy)).collect();
+        let good = is_good(module, verdict.policy);
+        if good && findings.is_empty() && !all {
             continue;
         }
         let word = if good { "loads" } else { "does not load" };
@@ -50,10 +51,57 @@ pub fn proof(proof: &Proof, all: bool) -> String {
             verdict.kernel
         );
     }
+    if let Some(ignored) = ignored(proof) {
+        let _ = writeln!(text, "ignored: {ignored}");
+    }
     for what in not_judged {
         let _ = writeln!(text, "not judged: {what}");
     }
     text
+}
+
+/// What is wrong enough for a module not to be let through.
+fn bad(policy: VermagicPolicy) -> Severity {
+    match policy {
+        VermagicPolicy::Exact => Severity::Strict,
+        VermagicPolicy::AsKernel => Severity::Fatal,
+    }
+}
+
+fn is_good(module: &ModuleVerdict, policy: VermagicPolicy) -> bool {
+    module.loads && module.findings.iter().all(|finding| finding.severity < bad(policy))
+}
+
+/// Whether a finding is worth a line of its own. Releases that were asked to be ignored have one together.
+fn is_told(finding: &Finding, policy: VermagicPolicy) -> bool {
+    let ignored = matches!(finding.problem, Problem::Release { .. }) && finding.severity < bad(policy);
+    finding.severity > Severity::Warning && !ignored
+}
+
+/// The modules that were let through although they were built for another kernel.
+pub fn ignored(proof: &Proof) -> Option<String> {
+    let releases =
+        proof.verdict.modules.iter().flat_map(|module| &module.findings).filter_map(|finding| match &finding
+            .problem
+        {
+            Problem::Release { built_for, .. } if finding.severity < bad(proof.verdict.policy) => {
+                Some(built_for.as_str())
+            }
+            _ => None,
+        });
+    let releases: Vec<&str> = releases.collect();
+    let kernels: BTreeSet<&str> = releases.iter().copied().collect();
+    let kernels: Vec<&str> = kernels.into_iter().collect();
+    (!releases.is_empty()).then(|| {
+        format!(
+            "{} of {} built for {} and not for {}: with --any-release symbols alone decide. Such modules are never \
+             published",
+            releases.len(),
+            count(proof.modules.len(), "module"),
+            kernels.join(", "),
+            proof.verdict.kernel
+        )
+    })
 }
 
 /// Everything that the verdict is not about.
@@ -75,12 +123,6 @@ pub fn untold(proof: &Proof) -> Option<String> {
 }
 
 fn good(proof: &Proof) -> usize {
-    proof
-        .verdict
-        .modules
-        .iter()
-        .filter(|module| {
-            module.loads && module.findings.iter().all(|finding| finding.severity < Severity::Strict)
-        })
-        .count()
+    let verdict = &proof.verdict;
+    verdict.modules.iter().filter(|module| is_good(module, verdict.policy)).count()
 }
