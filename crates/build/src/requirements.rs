@@ -1,8 +1,11 @@
 //! What a spec file requires for the build, checked before the build.
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
 use camino::Utf8Path;
 use drivetrain_host::{CancellationToken, Host, HostError, Job, LineSink, RootFs, SandboxSpec};
-use drivetrain_model::Capability;
+use drivetrain_model::{Capability, Comparison, Evr};
 
 use crate::error::MissingRequirement;
 use crate::packages::capability;
@@ -58,6 +61,14 @@ const WELL_KNOWN: &[(&str, &str, &[&str])] = &[
     ("systemd", "rpm", &["usr/bin/rpmbuild"]),
 ];
 
+/// Of the well-known names those whose package on Debian is another project's, or a stand-in: its version says
+/// nothing about theirs.
+const OTHER_VERSIONS: &[&str] =
+    &["module-init-tools", "systemd-rpm-macros", "redhat-rpm-config", "kernel-rpm-macros", "systemd"];
+
+/// Most of dpkg's list of packages that is read. A full desktop has a tenth of it.
+const MAX_STATUS: u64 = 64 << 20;
+
 /// What the builder provides.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Provided {
@@ -80,10 +91,17 @@ impl Provided {
                 return Ok(provided);
             }
         }
+        let versions = installed_versions(root.path());
         let capabilities = WELL_KNOWN
             .iter()
             .filter(|(_, _, files)| files.iter().any(|file| exists(root.path(), file)))
-            .map(|(name, _, _)| Capability::unversioned(*name))
+            .map(|(name, package, _)| match versions.get(*package) {
+                Some(version) if !OTHER_VERSIONS.contains(name) => {
+                    Capability::versioned(*name, Comparison::Equal, Evr::new(0, version, ""))
+                }
+                // What is there without a package is taken for what is asked for.
+                _ => Capability::unversioned(*name),
+            })
             .collect();
         Ok(Self { capabilities, from_rpm: false })
     }
@@ -117,13 +135,29 @@ impl Provided {
             .iter()
             .filter(|wanted| !wanted.name.starts_with("rpmlib("))
             .filter(|wanted| !(wanted.name.starts_with('/') && exists(root, &wanted.name[1..])))
-            .filter(|wanted| !self.capabilities.iter().any(|offered| wanted.is_met_by(offered)))
+            .filter(|wanted| {
+                let wanted = self.comparable(wanted);
+                !self.capabilities.iter().any(|offered| wanted.is_met_by(offered))
+            })
             .filter(|wanted| !others.iter().any(|offered| wanted.is_met_by(offered)))
             .map(|wanted| MissingRequirement {
                 capability: wanted.clone(),
                 advice: self.advice(wanted, others),
             })
             .collect()
+    }
+
+    /// A requirement as it can be compared with what the builder has: epochs and releases are counted by each
+    /// distribution on its own, so that outside of an RPM database only versions say something.
+    fn comparable(&self, wanted: &Capability) -> Capability {
+        let mut wanted = wanted.clone();
+        if !self.from_rpm
+            && let Some(constraint) = &mut wanted.constraint
+        {
+            constraint.evr.epoch = 0;
+            constraint.evr.release.clear();
+        }
+        wanted
     }
 
     fn advice(&self, wanted: &Capability, others: &[&Capability]) -> String {
@@ -150,6 +184,35 @@ impl Provided {
              {install}, or add it to builder.provides"
         )
     }
+}
+
+/// The versions of dpkg's packages, as their projects number them; none where dpkg does not know any.
+fn installed_versions(root: &Utf8Path) -> BTreeMap<String, String> {
+    let mut text = Vec::new();
+    let read = fs_err::File::open(root.join("var/lib/dpkg/status"))
+        .and_then(|file| file.take(MAX_STATUS).read_to_end(&mut text));
+    if read.is_err() {
+        return BTreeMap::new();
+    }
+    versions_in(&String::from_utf8_lossy(&text))
+}
+
+fn versions_in(status: &str) -> BTreeMap<String, String> {
+    let entry = |entry: &str| {
+        let field = |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        field("Status:").filter(|status| status.ends_with(" installed"))?;
+        Some((field("Package:")?.to_owned(), upstream(field("Version:")?).to_owned()))
+    };
+    status.split("\n\n").filter_map(entry).collect()
+}
+
+/// `4:12.2.0-3` is version 12.2.0, and `4.18.0+dfsg-1` is 4.18.0: epoch and revision are Debian's, and so is what
+/// it notes of its changes to the sources.
+fn upstream(version: &str) -> &str {
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let version = version.rsplit_once('-').map_or(version, |(version, _)| version);
+    let end = version.find("+dfsg").or_else(|| version.find(".dfsg")).unwrap_or(version.len());
+    &version[..end]
 }
 
 /// Whether a file is there, with at most one asterisk, at the end of a directory's name.
@@ -188,6 +251,31 @@ mod tests {
         assert!(said[0].starts_with("gcc >= 12: the builder has as gcc = 8.0-1"));
         assert!(said[1].contains("install the package libelf-dev"));
         assert!(said[2].contains("install what provides it, or add it to builder.provides"));
+    }
+
+    #[test]
+    fn versions_of_debian_are_compared_as_their_projects_number_them() {
+        let status = "Package: gcc\nStatus: install ok installed\nVersion: 4:12.2.0-3\n\n\
+                      Package: rpm\nStatus: install ok installed\nDescription: a\n b\nVersion: 4.18.0+dfsg-1+deb12u1\n\n\
+                      Package: flex\nStatus: deinstall ok config-files\nVersion: 2.6.4-8.2\n\n\
+                      Package: zlib1g-dev\nStatus: install ok installed\nVersion: 1:1.2.13.dfsg-1\n";
+        let versions = versions_in(status);
+        let words: Vec<_> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        assert_eq!(words, ["gcc 12.2.0", "rpm 4.18.0", "zlib1g-dev 1.2.13"]);
+        let capability = |text: &str| capability(text).unwrap();
+        let gcc = Capability::versioned("gcc", Comparison::Equal, Evr::new(0, &versions["gcc"], ""));
+        let provided = Provided { capabilities: vec![gcc, capability("kernel-rpm-macros")], from_rpm: false };
+        let missing = |text: &str| provided.missing(&[capability(text)], Utf8Path::new("/"), &[]);
+        for met in
+            ["gcc", "gcc >= 8", "gcc >= 12.2.0-99.el9", "gcc < 13", "gcc >= 1:8", "kernel-rpm-macros >= 185"]
+        {
+            assert_eq!(missing(met).len(), 0, "{met}");
+        }
+        for text in ["gcc >= 13", "gcc < 12", "gcc = 12.1"] {
+            let missing = missing(text);
+            assert_eq!(missing.len(), 1, "{text}");
+            assert!(missing[0].advice.starts_with("the builder has as gcc = 12.2.0: install"), "{missing:?}");
+        }
     }
 
     #[test]
