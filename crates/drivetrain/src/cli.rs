@@ -28,6 +28,9 @@ pub struct Cli {
     pub global: Global,
 }
 
+/// The configuration file where none is named.
+pub const DEFAULT_CONFIG: &str = "drivetrain.yaml";
+
 /// Options of all commands.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
@@ -38,7 +41,7 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "DRIVETRAIN_CONFIG",
-        default_value = "drivetrain.yaml"
+        default_value = DEFAULT_CONFIG
     )]
     #[arg(value_hint = ValueHint::FilePath)]
     pub config: Utf8PathBuf,
@@ -83,11 +86,13 @@ pub enum Command {
 
 /// `drivetrain init`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  drivetrain init\n  drivetrain init --stdout | less")]
+#[command(
+    after_help = "Examples:\n  drivetrain init\n  drivetrain init --config /etc/drivetrain/site.yaml\n  drivetrain init --stdout | less"
+)]
 pub struct Init {
-    /// Where to write it.
-    #[arg(default_value = "drivetrain.yaml", value_hint = ValueHint::FilePath)]
-    pub file: Utf8PathBuf,
+    /// Where to write it [default: the file that --config names].
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<Utf8PathBuf>,
     /// Print it instead.
     #[arg(long)]
     pub stdout: bool,

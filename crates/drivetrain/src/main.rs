@@ -63,7 +63,7 @@ fn told_by_clap(told: &clap::Error) -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
     match cli.command {
-        Command::Init(args) => command::init::run(&args),
+        Command::Init(args) => command::init::run(&args, global),
         Command::Check(args) => command::check::run(&args, global.json),
         Command::Completions(args) => command::shell::completions(&args),
         Command::Man(args) => command::shell::man(&args),

@@ -98,6 +98,26 @@ fn init_writes_a_configuration_that_reads_and_refuses_to_write_over_one() {
 }
 
 #[test]
+fn init_writes_where_config_points_and_to_one_place_only() {
+    let directory = empty();
+    run(&directory, &["init", "-c", "site.yaml"])
+        .succeeds()
+        .says("site.yaml written")
+        .says("--config site.yaml");
+    assert_eq!(names(directory.path()), ["site.yaml"]);
+    run(&directory, &["--config", "site.yaml", "init"]).ends_with(2).says("site.yaml is there already");
+    run(&directory, &["init", "-c", "a.yaml", "b.yaml"]).ends_with(2).says("a.yaml").says("b.yaml");
+    run(&directory, &["init", "-c", "a.yaml", "a.yaml"]).succeeds();
+    for (arguments, written) in [(&["init"][..], "named.yaml"), (&["init", "other.yaml"], "other.yaml")] {
+        let mut command = bare(directory.path());
+        command.env("DRIVETRAIN_CONFIG", "named.yaml").args(arguments);
+        finish(&mut command).succeeds().says(&format!("{written} written"));
+    }
+    assert_eq!(names(directory.path()), ["a.yaml", "named.yaml", "other.yaml", "site.yaml"]);
+    run(&directory, &["init", "--help"]).succeeds().says("the file that --config names");
+}
+
+#[test]
 fn a_missing_configuration_is_told_with_the_way_to_one() {
     let directory = empty();
     let output = run(&directory, &["plan"]).ends_with(2);
