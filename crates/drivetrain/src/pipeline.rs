@@ -258,7 +258,7 @@ impl Run {
     fn conclusion(&self, started: Instant) -> Result<String> {
         let events =
             journal::read(&self.directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-        Ok(view::runs::conclusion(&self.id, &events, milliseconds(started)))
+        Ok(view::runs::conclusion(&self.id, &self.directory, &events, milliseconds(started)))
     }
 }
 

@@ -163,7 +163,8 @@ fn what_is_built_is_pushed_later_and_what_is_not_built_is_refused() {
     site.run(&["build"]).succeeds().says("Built and proven in").says("drivetrain push");
     assert_eq!(site.last_run().components("built"), MINI);
     assert!(!site.settings.publish.exists(), "a build publishes nothing");
-    site.run(&["push", "--why", "CVE-2026-1234"]).succeeds().says("Served: version 1");
+    let pushed = site.run(&["push", "--why", "CVE-2026-1234"]).succeeds();
+    pushed.says("Served: version 1").says("drivetrain.repo && dnf install kmod-hello kmod-hello-user\n");
     let run = site.last_run();
     assert_eq!(run.components("reused"), MINI);
     assert_eq!(run.components("built"), Vec::<String>::new());
@@ -553,7 +554,7 @@ fn where_kmod_packages_cannot_be_made_the_plan_says_so_and_modules_packages_are_
     });
     let plan = site.run(&["plan", "--no-lock"]).succeeds();
     plan.says("COMPONENT-modules packages instead of kmod-COMPONENT");
-    site.run(&["run"]).succeeds();
+    site.run(&["run"]).succeeds().says("&& dnf install hello-modules\n");
     let served = site.served(&site.lab.newer);
     assert!(served.iter().any(|name| name.starts_with("hello-modules-1.0")), "{served:?}");
     assert!(!served.iter().any(|name| name.starts_with("kmod-")), "{served:?}");

@@ -1,9 +1,13 @@
 //! Runs, repositories and evidence as text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_model::{Cell, ComponentName, ComponentOutcome, Event, ExitCode, Lock, RunId, Stage, Stamped};
+use drivetrain_model::{
+    Cell, ComponentName, ComponentOutcome, Event, ExitCode, Lock, Nevra, RunId, Stage, Stamped,
+};
+use drivetrain_prove::Proof;
 use drivetrain_publish::Listed;
 use fs_err as fs;
 use jiff::Timestamp;
@@ -364,8 +368,21 @@ fn results(record: &Record) -> String {
     text
 }
 
+/// The packages that have modules, by name: what a node installs. Those beside them are for other builds.
+fn with_modules(directory: &Utf8Path) -> Vec<String> {
+    let verdicts: Option<Proof> =
+        fs::read(directory.join("verdicts.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let packages = verdicts.into_iter().flat_map(|proof| proof.modules).filter_map(|module| module.package);
+    let names: BTreeSet<String> = packages
+        .filter_map(|file| Nevra::parse(file.trim_end_matches(".rpm")).ok())
+        .map(|nevra| nevra.name)
+        .collect();
+    // Without the record of the proof there is still the vendor's way of naming them.
+    if names.is_empty() { vec!["'kmod-*'".to_owned()] } else { names.into_iter().collect() }
+}
+
 /// What a run says at its end.
-pub fn conclusion(run: &RunId, events: &[Stamped], ms: u64) -> String {
+pub fn conclusion(run: &RunId, directory: &Utf8Path, events: &[Stamped], ms: u64) -> String {
     let mut text = String::new();
     let published = events.iter().rev().find_map(|stamped| match &stamped.event {
         Event::Published { location, version, unchanged } => Some((location, version, unchanged)),
@@ -380,9 +397,10 @@ pub fn conclusion(run: &RunId, events: &[Stamped], ms: u64) -> String {
             let _ = writeln!(
                 text,
                 "Served: version {version} at {location}, after {}.\n\
-                 On a node:  dnf config-manager --add-repo {location}drivetrain.repo && dnf install 'kmod-*'\n\
+                 On a node:  dnf config-manager --add-repo {location}drivetrain.repo && dnf install {}\n\
                  Evidence:   drivetrain show {run}",
-                duration(ms)
+                duration(ms),
+                with_modules(directory).join(" ")
             );
         }
         None => {
