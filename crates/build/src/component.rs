@@ -18,10 +18,10 @@ use crate::jobserver::JobServer;
 use crate::packages::{self, BuiltPackage, capability, release_of};
 use crate::progress::{Phase, Progress};
 use crate::report::PhaseTime;
-use crate::requirements::Provided;
+use crate::requirements::{Provided, missing_for_debuginfo};
 use crate::tools::{Tools, inside};
 use crate::triage::{DiagnosisKind, triage};
-use crate::{BuildRequest, Component, ComponentError};
+use crate::{BuildRequest, Component, ComponentError, Debuginfo};
 
 /// Receives the events of a build.
 pub(crate) type Events = Arc<dyn Fn(Event) + Send + Sync>;
@@ -313,7 +313,11 @@ impl Work<'_> {
             .chain(&request.kernel.devel_provides)
             .chain(self.needs.iter().flat_map(|need| &need.packages).flat_map(|package| &package.provides))
             .collect();
-        let missing = self.shared.provided.missing(&required, self.shared.root.path(), &others);
+        let root = self.shared.root.path();
+        let mut missing = self.shared.provided.missing(&required, root, &others);
+        if self.component.recipe.debuginfo == Debuginfo::Keep {
+            missing.extend(missing_for_debuginfo(root));
+        }
         if missing.is_empty() {
             return Ok(());
         }

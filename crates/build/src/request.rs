@@ -97,9 +97,28 @@ pub enum Debuginfo {
     /// installed; the machine code is the same, and a third of the time is saved.
     #[default]
     Drop,
-    /// Compile as the makefiles say.
+    /// Compile as the makefiles say, and move what debuggers read into packages of its own.
     Keep,
 }
+
+/// What makes packages of debugging information on any host. RHEL's macros add them in front of `%install`, and
+/// Debian's do not.
+const DEBUGINFO: &[(&str, &str)] = &[
+    ("_enable_debug_packages", "1"),
+    ("install", "{%{!?__debug_package:%{?buildsubdir:%{debug_package}}}\n%%install\n%{nil}}"),
+    // Only files that can be executed are looked at, which modules need not be.
+    (
+        "__spec_install_post",
+        "{%{?__debug_package:\n\
+         find \"$RPM_BUILD_ROOT\" -type f -name '*.ko' ! -perm -0100 -print0 >\"$DRIVETRAIN_TOP/out/modules\"\n\
+         xargs -0 -r chmod u+x <\"$DRIVETRAIN_TOP/out/modules\"\n\
+         %{__debug_install_post}\n\
+         xargs -0 -r chmod u-x <\"$DRIVETRAIN_TOP/out/modules\"\n\
+         }\n%{__arch_install_post}\n%{__os_install_post}}",
+    ),
+    // A component without anything compiled has none, and is no failure.
+    ("_empty_manifest_terminate_build", "0"),
+];
 
 impl Default for Recipe {
     fn default() -> Self {
@@ -139,8 +158,7 @@ impl Recipe {
             ("_modulesloaddir", "/usr/lib/modules-load.d"),
             // Their scripts take RHEL's /bin/sh for granted, which is bash.
             ("_buildshell", "/bin/bash"),
-            // No package of debugging information, and no links that would make two packages conflict.
-            ("debug_package", "%{nil}"),
+            // No links that would make two packages of debugging information conflict.
             ("_build_id_links", "none"),
             // The same bytes every time.
             ("_buildhost", "builder"),
@@ -152,6 +170,11 @@ impl Recipe {
         ];
         let mut macros: BTreeMap<String, String> =
             own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let debuginfo: &[(&str, &str)] = match self.debuginfo {
+            Debuginfo::Drop => &[("debug_package", "%{nil}")],
+            Debuginfo::Keep => DEBUGINFO,
+        };
+        macros.extend(debuginfo.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         macros.extend(self.macros.iter().map(|(name, value)| (name.clone(), value.clone())));
         macros
     }

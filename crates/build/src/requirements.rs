@@ -186,6 +186,29 @@ impl Provided {
     }
 }
 
+/// The programs that take debugging information out of what was compiled, with the packages that have them.
+const DEBUGINFO: &[(&str, &str, &[&str])] = &[
+    ("find-debuginfo", "debugedit", &["usr/bin/find-debuginfo", "usr/lib/rpm/find-debuginfo.sh"]),
+    ("eu-strip", "elfutils", &["usr/bin/eu-strip"]),
+    ("file", "file", &["usr/bin/file"]),
+];
+
+/// Those of the programs for packages of debugging information that the builder lacks.
+pub(crate) fn missing_for_debuginfo(root: &Utf8Path) -> Vec<MissingRequirement> {
+    let is_missing = |files: &[&str]| !files.iter().any(|file| exists(root, file));
+    DEBUGINFO
+        .iter()
+        .filter(|(_, _, files)| is_missing(files))
+        .map(|(name, package, _)| MissingRequirement {
+            capability: Capability::unversioned(*name),
+            advice: format!(
+                "packages of debugging information are made with: install the package {package}, or let \
+                 builder.debuginfo be drop"
+            ),
+        })
+        .collect()
+}
+
 /// The versions of dpkg's packages, as their projects number them; none where dpkg does not know any.
 fn installed_versions(root: &Utf8Path) -> BTreeMap<String, String> {
     let mut text = Vec::new();
@@ -276,6 +299,15 @@ mod tests {
             assert_eq!(missing.len(), 1, "{text}");
             assert!(missing[0].advice.starts_with("the builder has as gcc = 12.2.0: install"), "{missing:?}");
         }
+    }
+
+    #[test]
+    fn what_takes_out_debugging_information_is_asked_for_by_its_package() {
+        let root = tempfile::tempdir().unwrap();
+        let missing = missing_for_debuginfo(Utf8Path::from_path(root.path()).unwrap());
+        assert_eq!(missing.len(), 3);
+        assert_eq!(missing[1].capability.name, "eu-strip");
+        assert!(missing[1].advice.contains("install the package elfutils"), "{missing:?}");
     }
 
     #[test]

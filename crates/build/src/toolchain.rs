@@ -62,8 +62,22 @@ const REQUIRED: &[(&str, &str)] = &[
 ];
 
 /// Programs besides compilers whose bytes count.
-const PROGRAMS: &[&str] =
-    &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "make", "objcopy", "objdump", "strip", "rpmbuild", "pahole"];
+const PROGRAMS: &[&str] = &[
+    "as",
+    "ld",
+    "ld.bfd",
+    "ld.gold",
+    "ld.lld",
+    "make",
+    "objcopy",
+    "objdump",
+    "strip",
+    "rpmbuild",
+    "pahole",
+    "find-debuginfo",
+    "debugedit",
+    "eu-strip",
+];
 
 /// Libraries that those are made of.
 const LIBRARIES: &[&str] = &["libbfd", "libopcodes", "librpm", "libisl", "libmpfr", "libmpc", "libgmp"];

@@ -25,6 +25,19 @@ pub(crate) mod inside {
 /// them, a compiler's cache could never hit on another kernel of the train.
 const SALT: &str = "CONFIG_BUILD_SALT";
 
+/// Where tools are that only those builds see which keep debugging information.
+const KEPT: &str = "kept";
+
+/// What spec files and makefiles strip, before debugging information is taken out, would be in no package. rpmbuild's
+/// own scripts name strip by its path, and come afterwards.
+const STRIP: &str = r#"#!/bin/sh
+for argument; do
+	case $argument in
+	-o* | --output-file*) exec /usr/bin/strip "$@" ;;
+	esac
+done
+"#;
+
 /// The tools of one run.
 #[derive(Debug)]
 pub(crate) struct Tools {
@@ -66,6 +79,10 @@ impl Tools {
             tools.file(name, &compiler, 0o755)?;
         }
         tools.file("make", MAKE, 0o755)?;
+        let kept = tools.directory.join(KEPT);
+        fs::create_dir(&kept).map_err(BuildError::file("create", &kept))?;
+        mode(&kept, 0o755)?;
+        tools.file(&format!("{KEPT}/strip"), STRIP, 0o755)?;
         Ok(tools)
     }
 
@@ -80,8 +97,12 @@ impl Tools {
         debuginfo: Debuginfo,
     ) -> Vec<(&'static str, String)> {
         let drop = debuginfo == Debuginfo::Drop && !self.debuginfo_kept;
+        let before = match debuginfo {
+            Debuginfo::Drop => String::new(),
+            Debuginfo::Keep => format!("{}/{KEPT}:", inside::TOOLS),
+        };
         let mut environment = vec![
-            ("PATH", format!("{}:/usr/bin:/usr/sbin:/bin:/sbin", inside::TOOLS)),
+            ("PATH", format!("{before}{}:/usr/bin:/usr/sbin:/bin:/sbin", inside::TOOLS)),
             ("DRIVETRAIN_CFLAGS", if drop { "-g0".to_owned() } else { String::new() }),
             ("DRIVETRAIN_TOOLCHAIN", request.toolchain.digest.to_string()),
         ];

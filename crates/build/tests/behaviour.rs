@@ -46,8 +46,10 @@ async fn without_debugging_information_the_code_is_the_same() {
     let mut modules = Vec::new();
     for (debuginfo, directory) in [(Debuginfo::Drop, "drop"), (Debuginfo::Keep, "keep")] {
         let mut recipe = Recipe { debuginfo, ..Recipe::default() };
-        // rpmbuild's own stripping would hide the difference.
-        recipe.macros.insert("__os_install_post".to_owned(), String::new());
+        // rpmbuild's own stripping, and a package for what is stripped, would hide the difference.
+        for name in ["__os_install_post", "debug_package"] {
+            recipe.macros.insert(name.to_owned(), String::new());
+        }
         let component = bench.component_with(&srpm, &[], recipe);
         let report = bench.build(&[&component]).await;
         assert!(report.is_success(), "{report:#?}");
@@ -72,6 +74,41 @@ async fn without_debugging_information_the_code_is_the_same() {
     assert!(section(&modules[1], ".init.text").len() > 20 && section(&modules[1], "__versions").len() >= 64);
     let sizes: Vec<_> = modules.iter().map(|module| std::fs::metadata(module).unwrap().len()).collect();
     assert!(sizes[0] * 2 < sizes[1], "{sizes:?}: nothing was dropped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debugging_information_that_is_kept_is_in_a_package_of_its_own() {
+    let Some(bench) = Bench::new().await else { return };
+    if !camino::Utf8Path::new("/usr/bin/eu-strip").exists() {
+        println!("skipped: no eu-strip, which is in the package elfutils");
+        return;
+    }
+    // One that its spec file strips, and one that it does not; neither is executable.
+    let stripped = bench.lab.join("rpms/mini/hello-kmod-1.0-1.src.rpm");
+    let plain = source_rpm(&bench, "plain", "", "");
+    for (srpm, name, module) in [(&stripped, "hello-kmod", "hello/lab_hello"), (&plain, "plain", "plain")] {
+        let recipe = Recipe { debuginfo: Debuginfo::Keep, ..Recipe::default() };
+        let report = bench.build(&[&bench.component_with(srpm, &[], recipe)]).await;
+        assert!(report.is_success(), "{report:#?}\n{}", bench.log(name));
+        let packages: Vec<_> =
+            report.components[0].packages.iter().map(|package| package.nevra.name.clone()).collect();
+        assert!(packages.contains(&format!("{name}-debuginfo")), "{packages:?}\n{}", bench.log(name));
+        let root = unpack(&bench, &report, name, name);
+        let installed = format!("lib/modules/{}/extra/{module}.ko", bench.kernel.release);
+        let sections = |path: &camino::Utf8Path| {
+            let output = Command::new("readelf").args(["-S", "-W", path.as_str()]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let own = sections(&root.join(&installed));
+        assert!(!own.contains(".debug_info") && own.contains(".gnu_debuglink"), "{own}");
+        assert!(own.contains("__versions") && own.contains(".symtab"), "{own}");
+        let directory = root.join("usr/lib/debug").join(&installed);
+        let debug = directory.parent().unwrap().read_dir_utf8().unwrap().next().unwrap().unwrap();
+        assert!(sections(debug.path()).contains(".debug_info"));
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(root.join(&installed)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644, "as the spec file installs it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -546,6 +546,26 @@ fn an_ordinary_user_builds_and_publishes_without_any_privilege() {
 }
 
 #[test]
+fn debugging_information_that_is_kept_is_published_beside_the_modules() {
+    let Some(mut site) = Site::fetched() else { return };
+    if !has("eu-strip") {
+        println!("skipped: no eu-strip, which is in the package elfutils");
+        return;
+    }
+    site.configure(|settings| settings.debuginfo = true);
+    site.run(&["run"]).succeeds().says("&& dnf install kmod-hello kmod-hello-user\n");
+    let served = site.served(&site.lab.newer);
+    for name in ["hello-kmod-debuginfo-1.0", "hello-user-kmod-debuginfo-1.0", "kmod-hello-1.0"] {
+        assert!(served.iter().any(|served| served.starts_with(name)), "{name}: {served:?}");
+    }
+    if has("dnf") {
+        let node = Node::new(&site, "node", &[&site.lab.newer]);
+        let found = node.dnf(&["repoquery", "--qf", "%{name}", "*-debuginfo"]);
+        assert!(found.contains("hello-kmod-debuginfo"), "{found}");
+    }
+}
+
+#[test]
 fn where_kmod_packages_cannot_be_made_the_plan_says_so_and_modules_packages_are_published() {
     let Some(mut site) = Site::fetched() else { return };
     site.configure(|settings| {

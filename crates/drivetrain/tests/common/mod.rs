@@ -125,6 +125,8 @@ pub struct Settings {
     pub userspace: Vec<String>,
     /// The `consumers` section, as a YAML mapping.
     pub consumers: Option<String>,
+    /// Packages of debugging information are made too.
+    pub debuginfo: bool,
     pub base_url: Option<String>,
     pub publish: PathBuf,
 }
@@ -150,6 +152,7 @@ impl Settings {
             unsigned: false,
             userspace: Vec::new(),
             consumers: None,
+            debuginfo: false,
             base_url: None,
             publish: site.join("published"),
         }
@@ -228,6 +231,9 @@ impl Settings {
         }
         if let Some(consumers) = &self.consumers {
             writeln!(text, "\nconsumers: {consumers}").unwrap();
+        }
+        if self.debuginfo {
+            writeln!(text, "\nbuilder:\n  kind: sandbox\n  debuginfo: keep").unwrap();
         }
         writeln!(text, "\npublish:\n  directory:\n    path: {}", self.publish.display()).unwrap();
         if let Some(url) = &self.base_url {
