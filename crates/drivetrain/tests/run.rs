@@ -223,6 +223,7 @@ fn a_run_that_nobody_watches_does_not_bring_back_what_was_rolled_back() {
     site.run(&["rollback", "--why", "a regression"]).succeeds().says("--undo-rollback");
     let repomd = || std::fs::read(site.repository(&site.lab.newer).join("repodata/repomd.xml")).unwrap();
     let first = repomd();
+    site.run(&["plan"]).succeeds().says("(a regression): a run will not publish the same again");
     for command in ["run", "push"] {
         let refused = site.run(&[command]).ends_with(7);
         refused
@@ -309,6 +310,7 @@ fn show_tells_of_runs_repositories_and_evidence() {
                 PHASES
                 SITE/state/runs/RUN/logs/hello-user-kmod.log
     proof       2 modules, 6 symbols, all load
+    install     2 packages with 17 of the train
     published   version 1, file://SITE/published/lab-9.4/3.2.0/NEWER/x86_64/
     files       SITE/state/runs/RUN
     ");
@@ -317,7 +319,7 @@ fn show_tells_of_runs_repositories_and_evidence() {
     assert_eq!(evidence["run"]["exit"], 0);
     assert_eq!(evidence["events"].as_array().unwrap(), &runs[0].events);
     assert_eq!(evidence["lock"]["cell"]["kernel"], site.lab.newer.release);
-    for part in ["plan", "verdicts", "build"] {
+    for part in ["plan", "verdicts", "build", "installation"] {
         assert!(evidence[part].is_object(), "{part}");
     }
     // The logs of the run that built, and of the one that found everything built.

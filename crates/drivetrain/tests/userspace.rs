@@ -55,7 +55,12 @@ fn userspace_packages_are_planned_locked_published_and_installed_beside_the_modu
         .collect();
     assert_eq!(locked, ["doca-ofed-userspace-3.2.0-1.el9.noarch", "hello-tools-1.0-1.el9.noarch"]);
 
-    site.run(&["run"]).succeeds().says("can be installed with").says("Served: version 1");
+    site.run(&["run"])
+        .succeeds()
+        .says("can be installed with")
+        .says("Served: version 1")
+        .says("dnf install kmod-hello kmod-hello-user doca-ofed-userspace");
+    site.run(&["show", "latest"]).succeeds().says("hello-tools-1.0-1.el9.noarch").says("install     ");
     let served = site.served(kernel);
     assert_eq!(whole(&site.repository(kernel)), Ok(Some(served.clone())));
     assert!(served.contains(&"hello-tools-1.0-1.el9.noarch.rpm".to_owned()), "{served:?}");

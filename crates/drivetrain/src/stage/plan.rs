@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
 use drivetrain_config::{Config, Publish};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
-use drivetrain_model::{Cell, ComponentAction, Event, ExitCode, Plan};
+use drivetrain_model::{Cell, ComponentAction, Event, ExitCode, Plan, Problem, Severity, Sha256Digest};
 use drivetrain_plan::{
     Components, Existing, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
 };
@@ -52,7 +52,8 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         description: toolchain.description.clone(),
         kernel_module_package: toolchain.kernel_module_package,
     };
-    let plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
+    let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
+    plan.problems.extend(rolled_back(config, &path, plan.lock.digest())?);
     let reuse = plan
         .components
         .iter()
@@ -103,6 +104,24 @@ fn existing(context: &Context, config: &Config, path: &RepositoryPath) -> Result
         existing.served = served(&target, path)?;
     }
     Ok(existing)
+}
+
+/// That what would be published was rolled back: a run would refuse it after all.
+fn rolled_back(config: &Config, path: &RepositoryPath, lock: Sha256Digest) -> Result<Option<Problem>> {
+    use drivetrain_publish::Target as _;
+    let Some(target) = publish::existing_target(config)? else { return Ok(None) };
+    let held = target.held_back(path, lock).map_err(|error| Failure::of(ExitCode::Publish, &error))?;
+    Ok(held.map(|entry| Problem {
+        severity: Severity::Warning,
+        what: format!(
+            "{} took this back at {} ({}): a run will not publish the same again",
+            entry.by,
+            entry.at.strftime("%Y-%m-%d %H:%M:%SZ"),
+            entry.why
+        ),
+        next: "correct what was wrong with it, or publish it with `drivetrain run --undo-rollback`"
+            .to_owned(),
+    }))
 }
 
 fn served(target: &DirectoryTarget, path: &RepositoryPath) -> Result<Option<ServedLock>> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_model::{
-    Cell, ComponentName, ComponentOutcome, Event, ExitCode, Lock, Nevra, RunId, Stage, Stamped,
+    Cell, ComponentName, ComponentOutcome, Event, ExitCode, Lock, Nevra, Plan, RunId, Stage, Stamped,
 };
 use drivetrain_prove::Proof;
 use drivetrain_publish::Listed;
@@ -135,6 +135,7 @@ impl Record {
             "lock": self.file("lock.json"),
             "plan": self.file("plan.json"),
             "verdicts": self.file("verdicts.json"),
+            "installation": self.file("installation.json"),
             "build": self.file("build.json"),
         })
     }
@@ -355,6 +356,13 @@ fn results(record: &Record) -> String {
                     let _ = writeln!(text, "            {problem}");
                 }
             }
+            Event::Installable { packages, from_train } => {
+                let _ = writeln!(
+                    text,
+                    "install     {} with {from_train} of the train",
+                    count(*packages, "package")
+                );
+            }
             Event::Published { location, version, unchanged } => {
                 let unchanged = if *unchanged { ", unchanged" } else { "" };
                 let _ = writeln!(text, "published   version {version}{unchanged}, {location}");
@@ -381,6 +389,15 @@ fn with_modules(directory: &Utf8Path) -> Vec<String> {
     if names.is_empty() { vec!["'kmod-*'".to_owned()] } else { names.into_iter().collect() }
 }
 
+/// The userspace packages that were wanted, as dnf takes them.
+fn wanted(directory: &Utf8Path) -> Vec<String> {
+    let plan: Option<Plan> =
+        fs::read(directory.join("plan.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let wanted = plan.and_then(|plan| plan.userspace).map(|userspace| userspace.wanted).unwrap_or_default();
+    let quoted = |text: String| if text.contains(' ') { format!("'{text}'") } else { text };
+    wanted.into_iter().map(quoted).collect()
+}
+
 /// What a run says at its end.
 pub fn conclusion(run: &RunId, directory: &Utf8Path, events: &[Stamped], ms: u64) -> String {
     let mut text = String::new();
@@ -400,7 +417,7 @@ pub fn conclusion(run: &RunId, directory: &Utf8Path, events: &[Stamped], ms: u64
                  On a node:  dnf config-manager --add-repo {location}drivetrain.repo && dnf install {}\n\
                  Evidence:   drivetrain show {run}",
                 duration(ms),
-                with_modules(directory).join(" ")
+                [with_modules(directory), wanted(directory)].concat().join(" ")
             );
         }
         None => {
