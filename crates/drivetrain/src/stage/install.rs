@@ -91,7 +91,8 @@ async fn read(config: &Config, packages: &[Utf8PathBuf]) -> Result<Own> {
 fn has_modules(package: &RpmFile) -> bool {
     const ENDINGS: [&str; 5] = [".ko", ".ko.xz", ".ko.gz", ".ko.zst", ".ko.bz2"];
     package.files.iter().any(|file| {
-        file.path.starts_with("/lib/modules/") && ENDINGS.iter().any(|ending| file.path.ends_with(ending))
+        let path = file.path.strip_prefix("/usr").unwrap_or(&file.path);
+        path.starts_with("/lib/modules/") && ENDINGS.iter().any(|ending| path.ends_with(ending))
     })
 }
 

@@ -60,23 +60,7 @@ pub async fn read(
     names: &[String],
 ) -> Result<Loaded> {
     let place = Place { context, id, source: source(&repository.url, repository.credentials.as_ref())? };
-    let trust = Trust::of(context, id, repository).await?;
-    let limits = Limits::default();
-    let repomd_source = place.join("repodata/repomd.xml")?;
-    let bytes = context
-        .cache
-        .get_telling(
-            &repomd_source,
-            limits.max_repomd_bytes,
-            &transfer::tell(&context.reporter, &repomd_source, &format!("{id} repomd.xml")),
-        )
-        .await
-        .map_err(|error| {
-            Failure::of(ExitCode::Input, &error)
-                .next(format!("compare the url of {id} in the configuration with what the server has"))
-        })?
-        .bytes;
-    let repomd = parse_repomd(&bytes, &limits).map_err(|error| place.bad(&repomd_source, &error))?;
+    let (trust, (bytes, repomd)) = tokio::try_join!(Trust::of(context, id, repository), place.repomd())?;
     let index = place.index(&repomd).await?;
     let modules = place.modules(&repomd).await?;
     let mut packages: Vec<Package> = names.iter().flat_map(|name| index.named(name)).collect();
@@ -106,7 +90,7 @@ pub async fn owners(
 ) -> Result<Vec<(String, Nevra)>> {
     let place = Place { context, id, source: lists.source.clone() };
     let asked: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let question = Sha256Digest::of(asked.join("\n").as_bytes()).short();
+    let question = Sha256Digest::of(asked.join("\n").as_bytes());
     let kept = context.state.indexes().join(format!("{}-files-{question}.json", lists.record.checksum.hex));
     if let Ok(bytes) = fs::read(&kept)
         && let Ok(answer) = serde_json::from_slice(&bytes)
@@ -183,6 +167,24 @@ impl Place<'_> {
         .next(
             "if it was being changed at this moment, try again; otherwise tell whoever keeps the repository",
         )
+    }
+
+    /// What is there now: the one file that is asked for in every plan.
+    async fn repomd(&self) -> Result<(Vec<u8>, Repomd)> {
+        let limits = Limits::default();
+        let source = self.join("repodata/repomd.xml")?;
+        let tell = transfer::tell(&self.context.reporter, &source, &format!("{} repomd.xml", self.id));
+        let got = self.context.cache.get_telling(&source, limits.max_repomd_bytes, &tell).await;
+        let bytes = got
+            .map_err(|error| {
+                Failure::of(ExitCode::Input, &error).next(format!(
+                    "compare the url of {} in the configuration with what the server has",
+                    self.id
+                ))
+            })?
+            .bytes;
+        let repomd = parse_repomd(&bytes, &limits).map_err(|error| self.bad(&source, &error))?;
+        Ok((bytes, repomd))
     }
 
     /// Brings one metadata file here. Its checksum is the one of `repomd.xml` afterwards.
