@@ -111,8 +111,7 @@ impl<'w, 'i> Policy<'w, 'i> {
         for (position, offer) in offers.iter().enumerate() {
             match position.checked_sub(1).map(|before| &offers[before]) {
                 Some(before) if before.0 == offer.0 => {
-                    let older = offer.1.compare_as_dependency(&before.1).is_lt()
-                        && offer.1.release.is_empty() == before.1.release.is_empty();
+                    let older = offer.1.compare_as_dependency(&before.1).is_lt();
                     steps += u32::from(before.3 != offer.3 && (older || !before.2 && offer.2));
                 }
                 _ => steps = 0,

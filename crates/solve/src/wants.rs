@@ -26,6 +26,8 @@ pub struct UnknownWant {
     pub text: String,
     /// What there is under names that look alike.
     pub suggestions: Vec<String>,
+    /// Packages that would do and are left out, each with the reason.
+    pub left_out: Vec<String>,
 }
 
 impl Want {
@@ -52,7 +54,11 @@ impl Want {
                 }
             }
         }
-        Err(UnknownWant { text: text.to_owned(), suggestions: suggestions(world, text) })
+        Err(UnknownWant {
+            text: text.to_owned(),
+            suggestions: suggestions(world, text),
+            left_out: world.left_out(&capability),
+        })
     }
 }
 
