@@ -156,6 +156,7 @@ fn what_cannot_be_had_is_refused_with_the_chain_and_with_names_that_look_alike()
     };
     insta::assert_snapshot!("unknown", refused(&["doca-ofed-userspce", "mlnx-tool", "unheard-of"]));
     insta::assert_snapshot!("dkms", refused(&["doca-ofed"]));
+    insta::assert_snapshot!("excluded", refused(&["iser-dkms"]));
     insta::assert_snapshot!("too_new", refused(&["\"libibverbs >= 9999\""]));
 }
 
@@ -215,13 +216,18 @@ fn a_package_signed_with_another_key_than_the_others_is_refused() {
 
 /// Makes a package with these lines of a spec file, without a signature; where it is.
 fn make_package(site: &Site, name: &str, tags: &str, content: &str) -> PathBuf {
+    let install =
+        format!("mkdir -p %{{buildroot}}/usr/bin\necho {content} >%{{buildroot}}/usr/bin/lab-hello");
+    make_package_of(site, name, tags, &install, "/usr/bin/lab-hello")
+}
+
+fn make_package_of(site: &Site, name: &str, tags: &str, install: &str, file: &str) -> PathBuf {
     let top = site.path("rpmbuild");
     std::fs::create_dir_all(&top).unwrap();
     let spec = top.join(format!("{name}.spec"));
     let text = format!(
         "Name: {name}\nVersion: 9.0\nRelease: 1\nSummary: {name}\nLicense: MIT\nBuildArch: noarch\n{tags}\n\
-         %description\n{name}\n%install\nmkdir -p %{{buildroot}}/usr/bin\necho {content} >%{{buildroot}}/usr/bin/lab-hello\n\
-         %files\n/usr/bin/lab-hello\n"
+         %description\n{name}\n%install\n{install}\n%files\n{file}\n"
     );
     std::fs::write(&spec, text).unwrap();
     let output = Command::new("rpmbuild")
@@ -254,6 +260,32 @@ fn two_packages_that_want_to_own_a_file_are_not_published() {
         "/usr/bin/lab-hello is in hello-tools-1.0-1.el9.noarch and, with another content, in \
          other-tools-9.0-1.noarch",
     );
+    assert!(!site.repository(&site.lab.newer).exists(), "nothing is published");
+}
+
+#[test]
+fn a_file_where_the_train_has_a_directory_is_not_published() {
+    let Some(mut site) = wanting(Site::built()) else { return };
+    if !has("rpmbuild") || !has("createrepo_c") {
+        return;
+    }
+    let mirror = mirror(&site);
+    mirror.used_by(&mut site);
+    // The file system of the lab has the directory.
+    let package = make_package_of(
+        &site,
+        "dirclash",
+        "",
+        "mkdir -p %{buildroot}/usr\necho x >%{buildroot}/usr/bin",
+        "/usr/bin",
+    );
+    common::copy("-a", &package, &mirror.vendor().0.join("Packages/h"));
+    createrepo(&mirror.vendor().0);
+    site.configure(|settings| {
+        settings.unsigned = true;
+        settings.userspace = vec!["dirclash".to_owned()];
+    });
+    site.run(&["run", "--quiet"]).ends_with(6).says("/usr/bin is in ");
     assert!(!site.repository(&site.lab.newer).exists(), "nothing is published");
 }
 

@@ -101,6 +101,12 @@ fn nothing_to_publish(planned: &PlannedUserspace) -> Option<Problem> {
 }
 
 fn no_such_package(world: &World<'_>, unknown: &UnknownWant) -> Problem {
+    if !unknown.left_out.is_empty() {
+        return error(
+            format!("{} is wanted, and left out: {}", unknown.text, unknown.left_out.join("; ")),
+            "want something else, or look at `exclude`, consumers.exclude and train.module_streams",
+        );
+    }
     let repositories: Vec<String> =
         world.repositories().iter().map(|repository| repository.id.to_string()).collect();
     let next = match unknown.suggestions.as_slice() {

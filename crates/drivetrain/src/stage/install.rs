@@ -11,7 +11,7 @@ use drivetrain_fetch::Request;
 use drivetrain_model::{Checksum, Event, ExitCode, Nevra, Sha256Digest};
 use drivetrain_plan::{Installation, Refusal, files_to_install, installation, takeovers};
 use drivetrain_prove::{FileConflict, file_conflicts};
-use drivetrain_rpmfile::RpmFile;
+use drivetrain_rpmfile::{FileKind, RpmFile};
 use drivetrain_solve::{IndexBuilder, RepositoryIndex, Takeover};
 use serde::Serialize;
 
@@ -128,8 +128,12 @@ async fn conflicts(
     let together: BTreeSet<&Nevra> =
         installation.together.packages.iter().map(|package| &package.nevra).collect();
     let mut files: Vec<&RpmFile> = own.files.iter().filter(|file| together.contains(&file.nevra)).collect();
-    let paths: BTreeSet<&str> =
-        files.iter().flat_map(|file| &file.files).map(|file| file.path.as_str()).collect();
+    let paths: BTreeMap<&str, bool> = files
+        .iter()
+        .flat_map(|file| &file.files)
+        .filter(|file| !file.ghost)
+        .map(|file| (file.path.as_str(), file.kind == FileKind::Directory))
+        .collect();
     let neighbours = planned.repositories.neighbours(context, &installation.together.train, &paths).await?;
     let mut headers = Vec::new();
     for (id, nevras) in neighbours {

@@ -2,7 +2,7 @@
 
 //! A repository's metadata, for the plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -109,18 +109,19 @@ pub async fn owners(
     Ok(answer)
 }
 
-/// Which of these packages have any of these files, directories aside.
+/// Which of these packages have any of these paths, where one of the two is no directory: directories are shared. A path
+/// comes with whether it is one.
 pub async fn owners_among(
     context: &Context,
     id: &RepositoryId,
     lists: &FileLists,
     packages: BTreeSet<Nevra>,
-    paths: &BTreeSet<&str>,
+    paths: &BTreeMap<&str, bool>,
 ) -> Result<BTreeSet<Nevra>> {
     let place = Place { context, id, source: lists.source.clone() };
     let (source, fetched) = place.fetch(&lists.record).await?;
     let (document, open_size) = (source.shown(), lists.record.open_size);
-    let paths: BTreeSet<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+    let paths: BTreeMap<String, bool> = paths.iter().map(|(path, is)| ((*path).to_owned(), *is)).collect();
     let read = blocking(move || -> Result<_, Unusable> {
         let limits = Limits::default();
         let names: BTreeSet<&str> = packages.iter().map(|nevra| nevra.name.as_str()).collect();
@@ -131,8 +132,10 @@ pub async fn owners_among(
             &limits,
             |name, _| names.contains(name),
             |package| {
-                let shares =
-                    |file: &RepositoryFile| file.kind != FileKind::Directory && paths.contains(&file.path);
+                let shares = |file: &RepositoryFile| {
+                    let ours = paths.get(&file.path);
+                    ours.is_some_and(|is_directory| !is_directory || file.kind != FileKind::Directory)
+                };
                 if packages.contains(&package.nevra) && package.files.iter().any(shares) {
                     owners.insert(package.nevra);
                 }

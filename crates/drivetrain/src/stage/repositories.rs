@@ -40,21 +40,24 @@ impl Repositories {
         let Some(vendor) = loaded.pop() else {
             return Err(Failure::new(ExitCode::Internal, "a configuration without repositories"));
         };
-        Ok(Self::of(config, loaded, vendor))
+        let modules = together(&loaded);
+        for unknown in unknown_streams(config, &modules) {
+            context.reporter.warn(unknown);
+        }
+        Ok(Self::of(config, &modules, loaded, vendor))
     }
 
-    fn of(config: &Config, train: Vec<Loaded>, vendor: Loaded) -> Self {
+    fn of(config: &Config, modules: &Modules, train: Vec<Loaded>, vendor: Loaded) -> Self {
         let filelists = train
             .iter()
             .chain([&vendor])
             .filter_map(|loaded| Some((loaded.metadata.id.clone(), loaded.filelists.clone()?)))
             .collect();
-        let modules = together(&train);
         // What is published is not subject to module streams (`module_hotfixes`), and so the vendor's is not either.
         let train_inventories = train
             .iter()
             .map(|loaded| {
-                let hidden = hidden(config, &modules, loaded);
+                let hidden = hidden(config, modules, loaded);
                 Inventory { hidden, ..inventory(loaded) }
             })
             .collect();
@@ -84,12 +87,13 @@ impl Repositories {
         Ok(true)
     }
 
-    /// The packages of the train, of those that are given, that have any of these files, directories aside; by repository.
+    /// The packages of the train, of those that are given, that have any of these paths, where one of the two is no
+    /// directory; by repository. A path comes with whether it is one.
     pub async fn neighbours(
         &self,
         context: &Context,
         packages: &[Nevra],
-        paths: &BTreeSet<&str>,
+        paths: &BTreeMap<&str, bool>,
     ) -> Result<BTreeMap<RepositoryId, BTreeSet<Nevra>>> {
         let mut found = BTreeMap::new();
         for inventory in &self.inventories.train {
@@ -127,6 +131,30 @@ fn together(train: &[Loaded]) -> Modules {
         all.defaults.extend(loaded.modules.defaults.clone());
     }
     all
+}
+
+/// Streams that the configuration enables and no repository has: a misspelt one hides what it should show.
+fn unknown_streams(config: &Config, modules: &Modules) -> Vec<String> {
+    let has = |name: &str, stream: &str| {
+        modules.builds.iter().any(|build| build.name == name && build.stream == stream)
+    };
+    let enabled = config.train.module_streams.iter();
+    enabled
+        .filter(|(name, stream)| !has(name, stream))
+        .map(|(name, stream)| {
+            let there: BTreeSet<String> = modules
+                .builds
+                .iter()
+                .filter(|build| build.name == *name)
+                .map(|build| format!("{}:{}", build.name, build.stream))
+                .collect();
+            let there = match there.len() {
+                0 => "no such module at all".to_owned(),
+                _ => there.into_iter().collect::<Vec<_>>().join(", "),
+            };
+            format!("train.module_streams has {name}:{stream}, and the train's repositories have {there}")
+        })
+        .collect()
 }
 
 fn hidden(config: &Config, modules: &Modules, loaded: &Loaded) -> BTreeSet<Nevra> {

@@ -64,6 +64,12 @@ pub fn tree(closure: &Closure) -> String {
             branch(closure, &package.nevra, "", "", &mut shown, &mut text);
         }
     }
+    // What came by itself, for what it supplements, is below nothing.
+    for package in &closure.packages {
+        if !shown.contains(&package.nevra) {
+            branch(closure, &package.nevra, "", "", &mut shown, &mut text);
+        }
+    }
     text
 }
 
@@ -126,6 +132,12 @@ pub fn chains(closure: &Closure, name: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for package in closure.packages.iter().filter(|package| is_meant(&package.nevra)) {
         up(closure, &package.nevra, Vec::new(), &mut BTreeSet::new(), &mut found);
+    }
+    let satisfies = |nevra: &Nevra| closure.satisfied.iter().any(|satisfied| satisfied.by == *nevra);
+    for train in closure.train.iter().filter(|nevra| is_meant(nevra) && !satisfies(nevra)) {
+        found.push(vec![format!(
+            "{train} of the train comes with others of the train: nothing that is published needs it by itself"
+        )]);
     }
     let mut by_package: BTreeMap<(&Nevra, &Nevra), Vec<&Satisfied>> = BTreeMap::new();
     for satisfied in closure.satisfied.iter().filter(|satisfied| is_meant(&satisfied.by)) {
