@@ -36,6 +36,19 @@ impl Comparison {
         })
     }
 
+    /// Reads a sign as spec files have it, the two that rpm takes the other way round included: `=<`, `=>`.
+    #[must_use]
+    pub fn from_sign(sign: &str) -> Option<Self> {
+        Some(match sign {
+            "<" => Self::Less,
+            "<=" | "=<" => Self::LessOrEqual,
+            "=" | "==" => Self::Equal,
+            ">=" | "=>" => Self::GreaterOrEqual,
+            ">" => Self::Greater,
+            _ => return None,
+        })
+    }
+
     /// The sign as a spec file has it.
     #[must_use]
     pub fn sign(self) -> &'static str {

@@ -113,7 +113,7 @@ fn dependencies(text: &str) -> Vec<Capability> {
         }
         let (name, after) = word(rest);
         let (sign, after_sign) = word(after);
-        rest = match comparison(sign) {
+        rest = match Comparison::from_sign(sign) {
             Some(comparison) => {
                 let (version, after_version) = word(after_sign);
                 if !version.is_empty() {
@@ -152,17 +152,6 @@ fn closing(text: &str) -> Option<usize> {
         }
     }
     None
-}
-
-fn comparison(sign: &str) -> Option<Comparison> {
-    Some(match sign {
-        "<" => Comparison::Less,
-        "<=" | "=<" => Comparison::LessOrEqual,
-        "=" | "==" => Comparison::Equal,
-        ">=" | "=>" => Comparison::GreaterOrEqual,
-        ">" => Comparison::Greater,
-        _ => return None,
-    })
 }
 
 /// A branch of an `%if` that was not ended yet.

@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
         if sign.is_empty() {
             return Ok(Dependency::Simple(Capability::unversioned(name)));
         }
-        let comparison = comparison(sign).ok_or(RichError::Operator)?;
+        let comparison = Comparison::from_sign(sign).ok_or(RichError::Operator)?;
         self.rest = rest;
         self.space();
         let evr = Evr::parse(self.word()?);
@@ -254,17 +254,6 @@ impl<'a> Parser<'a> {
             Some(_) => Err(RichError::Chain),
         }
     }
-}
-
-fn comparison(sign: &str) -> Option<Comparison> {
-    Some(match sign {
-        "<" => Comparison::Less,
-        "<=" | "=<" => Comparison::LessOrEqual,
-        "=" | "==" => Comparison::Equal,
-        ">=" | "=>" => Comparison::GreaterOrEqual,
-        ">" => Comparison::Greater,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
