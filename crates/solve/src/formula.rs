@@ -42,8 +42,7 @@ pub(crate) fn clauses(
     holds: bool,
     providers: &dyn Fn(&Capability) -> Vec<PackageId>,
 ) -> Result<Clauses, TooComplex> {
-    let formula = Formula { providers };
-    if holds { formula.of(dependency) } else { formula.opposite(dependency) }
+    Formula { providers }.of(dependency, holds)
 }
 
 struct Formula<'a> {
@@ -51,62 +50,31 @@ struct Formula<'a> {
 }
 
 impl Formula<'_> {
-    fn of(&self, dependency: &Dependency) -> Result<Clauses, TooComplex> {
+    /// By De Morgan's laws the opposite is the same, with "and" and "or" exchanged and every part turned round.
+    fn of(&self, dependency: &Dependency, holds: bool) -> Result<Clauses, TooComplex> {
+        let same = |part: &Dependency| self.of(part, holds);
+        let turned = |part: &Dependency| self.of(part, !holds);
         match dependency {
             Dependency::Simple(_) | Dependency::With(_) | Dependency::Without(..) => {
-                Ok(vec![self.set(dependency).into_iter().map(Literal::with).collect()])
+                let set = self.set(dependency).into_iter();
+                Ok(match holds {
+                    true => vec![set.map(Literal::with).collect()],
+                    false => set.map(|package| vec![Literal::without(package)]).collect(),
+                })
             }
-            Dependency::And(all) => all_of(all.iter().map(|one| self.of(one))),
-            Dependency::Or(all) => any_of(all.iter().map(|one| self.of(one))),
+            Dependency::And(all) => joined(holds, all.iter().map(same)),
+            Dependency::Or(all) => joined(!holds, all.iter().map(same)),
             Dependency::If(then, condition, otherwise) => {
-                let then = any_of([self.of(then), self.opposite(condition)].into_iter());
-                match otherwise {
-                    None => then,
-                    Some(otherwise) => {
-                        let other = any_of([self.of(condition), self.of(otherwise)].into_iter());
-                        all_of([then, other].into_iter())
-                    }
-                }
+                let then = joined(!holds, [same(then), turned(condition)].into_iter());
+                let Some(otherwise) = otherwise else { return then };
+                let other = joined(!holds, [same(condition), same(otherwise)].into_iter());
+                joined(holds, [then, other].into_iter())
             }
             Dependency::Unless(then, condition, otherwise) => {
-                let then = all_of([self.of(then), self.opposite(condition)].into_iter());
-                match otherwise {
-                    None => then,
-                    Some(otherwise) => {
-                        let other = all_of([self.of(condition), self.of(otherwise)].into_iter());
-                        any_of([then, other].into_iter())
-                    }
-                }
-            }
-        }
-    }
-
-    fn opposite(&self, dependency: &Dependency) -> Result<Clauses, TooComplex> {
-        match dependency {
-            Dependency::Simple(_) | Dependency::With(_) | Dependency::Without(..) => {
-                Ok(self.set(dependency).into_iter().map(|package| vec![Literal::without(package)]).collect())
-            }
-            Dependency::And(all) => any_of(all.iter().map(|one| self.opposite(one))),
-            Dependency::Or(all) => all_of(all.iter().map(|one| self.opposite(one))),
-            Dependency::If(then, condition, otherwise) => {
-                let then = all_of([self.opposite(then), self.of(condition)].into_iter());
-                match otherwise {
-                    None => then,
-                    Some(otherwise) => {
-                        let other = all_of([self.opposite(condition), self.opposite(otherwise)].into_iter());
-                        any_of([then, other].into_iter())
-                    }
-                }
-            }
-            Dependency::Unless(then, condition, otherwise) => {
-                let then = any_of([self.opposite(then), self.of(condition)].into_iter());
-                match otherwise {
-                    None => then,
-                    Some(otherwise) => {
-                        let other = any_of([self.opposite(condition), self.opposite(otherwise)].into_iter());
-                        all_of([then, other].into_iter())
-                    }
-                }
+                let then = joined(holds, [same(then), turned(condition)].into_iter());
+                let Some(otherwise) = otherwise else { return then };
+                let other = joined(holds, [same(condition), same(otherwise)].into_iter());
+                joined(!holds, [then, other].into_iter())
             }
         }
     }
@@ -139,6 +107,13 @@ impl Formula<'_> {
             Dependency::If(then, ..) | Dependency::Unless(then, ..) => self.set(then),
         }
     }
+}
+
+fn joined(
+    all: bool,
+    parts: impl Iterator<Item = Result<Clauses, TooComplex>>,
+) -> Result<Clauses, TooComplex> {
+    if all { all_of(parts) } else { any_of(parts) }
 }
 
 fn all_of(parts: impl Iterator<Item = Result<Clauses, TooComplex>>) -> Result<Clauses, TooComplex> {
