@@ -11,10 +11,10 @@ use fs_err as fs;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::context::{Context, source};
-use crate::failure::{Failure, Result, internal};
+use crate::failure::{Failure, Result};
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
-use crate::stage::{sources, transfer};
+use crate::stage::{blocking, sources, transfer};
 use crate::state::StateDirectory;
 
 /// The inputs on disk, verified.
@@ -50,27 +50,15 @@ async fn kernel_devel(context: &Context, config: &Config, planned: &Planned) -> 
     let verified = trust.digest_for(&input.nevra).short();
     let place = context.state.kernels().join(format!("{}-{verified}", input.checksum.hex));
     let tree = place.join("usr/src/kernels").join(release.as_str());
-    let file = input.nevra.file_name();
     if tree.is_dir() {
-        context.reporter.emit(transfer::finished(&file, input.size, true, None));
+        context.reporter.emit(transfer::finished(&input.nevra.file_name(), input.size, true, None));
         return Ok(tree);
     }
-    let location = source(&input.url, repository.credentials.as_ref())?;
-    let tell = transfer::tell(&context.reporter, &location, &file);
-    let request =
-        Request { source: location.clone(), checksum: input.checksum.clone(), size: Some(input.size) };
-    let fetched = context
-        .cache
-        .downloader()
-        .download(&request.source, &request.checksum, request.size, &tell)
-        .await
-        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let signed_by = trust.verify(&fetched.path, &location.shown(), &input.nevra).await?;
-    context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signed_by));
+    let request = request(input, repository)?;
+    let location = &request.source;
+    let (fetched, _) = trust.fetch(context, &request, &input.nevra).await?;
     let (shown, unpacked, state) = (location.shown(), place.clone(), context.state.clone());
-    tokio::task::spawn_blocking(move || unpack(&fetched.path, &unpacked, &state, &shown))
-        .await
-        .map_err(|error| internal(&error))??;
+    blocking(move || unpack(&fetched.path, &unpacked, &state, &shown)).await??;
     if tree.is_dir() {
         return Ok(tree);
     }
@@ -114,13 +102,7 @@ async fn userspace(context: &Context, config: &Config, planned: &Planned) -> Res
     }
     let repository = &config.driver.repository;
     let trust = Trust::of(context, &config.driver.repository_id, repository).await?;
-    let requests = inputs
-        .iter()
-        .map(|input| {
-            let source = source(&input.url, repository.credentials.as_ref())?;
-            Ok(Request { source, checksum: input.checksum.clone(), size: Some(input.size) })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let requests = inputs.iter().map(|input| request(input, repository)).collect::<Result<Vec<_>>>()?;
     let fetched = context
         .cache
         .downloader()
@@ -130,13 +112,17 @@ async fn userspace(context: &Context, config: &Config, planned: &Planned) -> Res
     let verifying = requests.iter().zip(inputs).zip(&fetched).map(|((request, input), fetched)| {
         let trust = &trust;
         async move {
-            let signer = trust.verify(&fetched.path, &request.source.shown(), &input.nevra).await?;
-            let file = input.nevra.file_name();
-            context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signer));
+            trust.accept(context, request, &input.nevra, fetched).await?;
             Ok(fetched.path.clone())
         }
     });
     futures_util::stream::iter(verifying).buffered(VERIFIED_AT_ONCE).try_collect().await
+}
+
+/// What to ask a repository for, to have one of its packages.
+pub fn request(input: &LockedInput, repository: &Repository) -> Result<Request> {
+    let source = source(&input.url, repository.credentials.as_ref())?;
+    Ok(Request { source, checksum: input.checksum.clone(), size: Some(input.size) })
 }
 
 fn repository_of<'c>(

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use drivetrain_config::{Config, Repository};
 use drivetrain_fetch::Request;
 use drivetrain_model::{Checksum, Event, ExitCode, Nevra, Sha256Digest};
-use drivetrain_plan::{Installation, Refusal, files_to_install, installation, takeovers};
+use drivetrain_plan::{Installation, Inventories, Refusal, files_to_install, installation, takeovers};
 use drivetrain_prove::{FileConflict, file_conflicts};
 use drivetrain_rpmfile::{FileKind, RpmFile};
 use drivetrain_solve::{IndexBuilder, RepositoryIndex, Takeover};
@@ -20,7 +20,6 @@ use crate::failure::{Failure, Result};
 use crate::stage::blocking;
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
-use crate::stage::transfer;
 
 /// What was found, for the evidence.
 #[derive(Debug, Serialize)]
@@ -49,14 +48,9 @@ pub async fn prove(
     packages: &[Utf8PathBuf],
 ) -> Result<InstallationProof> {
     let own = read(config, packages).await?;
-    loop {
-        let (config, inventories) = (config.clone(), planned.repositories.inventories.clone());
-        let (index, wanted) = (own.index.clone(), own.wanted.clone());
-        let paths = blocking(move || files_to_install(&config, &inventories, &index, &wanted)).await?;
-        if !planned.repositories.look_up(context, &paths).await? {
-            break;
-        }
-    }
+    let (settings, index, wanted) = (config.clone(), own.index.clone(), own.wanted.clone());
+    let ask = move |inventories: &Inventories| files_to_install(&settings, inventories, &index, &wanted);
+    planned.repositories.look_up_all(context, ask).await?;
     let (installation, takeovers) = solve(config, planned, &own).await?;
     for package in &installation.uninstallable {
         context.reporter.warn(format!("{} cannot be installed: {}", package.package, package.because));
@@ -161,22 +155,9 @@ async fn header(
         .join(&package.location)
         .map_err(|error| Failure::of(ExitCode::Input, &error))?;
     let request = Request { source: from, checksum: package.checksum, size: Some(package.size) };
-    let tell = transfer::tell(&context.reporter, &request.source, &nevra.file_name());
-    let fetched = context
-        .cache
-        .downloader()
-        .download(&request.source, &request.checksum, request.size, &tell)
-        .await
-        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    trust.verify(&fetched.path, &request.source.shown(), nevra).await?;
-    open(&fetched.path).await.map(Some)
-}
-
-async fn open(path: &Utf8Path) -> Result<RpmFile> {
-    let path = path.to_owned();
-    blocking(move || RpmFile::open(path.as_std_path()))
-        .await?
-        .map_err(|error| Failure::of(ExitCode::Input, &error))
+    let (fetched, _) = trust.fetch(context, &request, nevra).await?;
+    let opened = blocking(move || RpmFile::open(fetched.path.as_std_path())).await?;
+    opened.map(Some).map_err(|error| Failure::of(ExitCode::Input, &error))
 }
 
 impl InstallationProof {

@@ -2,12 +2,14 @@
 
 use camino::Utf8Path;
 use drivetrain_config::{Location, Repository, Verify};
+use drivetrain_fetch::{Fetched, Request};
 use drivetrain_model::{ExitCode, Nevra, RepositoryId, Sha256Digest};
 use drivetrain_rpmfile::{Keyring, Problem, RpmFile, Signer, verify, verify_digests};
 use fs_err as fs;
 
 use crate::context::{Context, source};
-use crate::failure::{Failure, Result, internal};
+use crate::failure::{Failure, Result};
+use crate::stage::{blocking, transfer};
 
 /// Keys are a few kilobytes; a site may put many into one file.
 const MAX_KEY_BYTES: u64 = 4 << 20;
@@ -49,19 +51,51 @@ impl Trust {
         Sha256Digest::of(format!("{} {nevra}", self.digest).as_bytes())
     }
 
+    /// Brings an RPM here, or finds it in the store, and verifies it; tells of both. Returns who signed it as well.
+    pub async fn fetch(
+        &self,
+        context: &Context,
+        request: &Request,
+        nevra: &Nevra,
+    ) -> Result<(Fetched, Option<String>)> {
+        let file = nevra.file_name();
+        let tell = transfer::tell(&context.reporter, &request.source, &file);
+        let fetched = context
+            .cache
+            .downloader()
+            .download(&request.source, &request.checksum, request.size, &tell)
+            .await
+            .map_err(|error| Failure::of(ExitCode::Input, &error))?;
+        let signed_by = self.accept(context, request, nevra, &fetched).await?;
+        Ok((fetched, signed_by))
+    }
+
+    /// Verifies an RPM that is here, and tells of it. Returns who signed it.
+    pub async fn accept(
+        &self,
+        context: &Context,
+        request: &Request,
+        nevra: &Nevra,
+        fetched: &Fetched,
+    ) -> Result<Option<String>> {
+        let signed_by = self.verify(&fetched.path, &request.source.shown(), nevra).await?;
+        let (file, size) = (nevra.file_name(), fetched.size);
+        context.reporter.emit(transfer::finished(&file, size, fetched.from_cache, signed_by.clone()));
+        Ok(signed_by)
+    }
+
     /// Verifies an RPM that was fetched: its signature where the configuration asks for one, its own digests in any
     /// case, and that it is the package that the metadata say is there. Returns who signed it.
-    pub async fn verify(&self, path: &Utf8Path, shown: &str, nevra: &Nevra) -> Result<Option<String>> {
+    async fn verify(&self, path: &Utf8Path, shown: &str, nevra: &Nevra) -> Result<Option<String>> {
         let (path, keyring) = (path.to_owned(), self.keyring.clone());
-        let verified = tokio::task::spawn_blocking(move || {
+        let verified = blocking(move || {
             let signer = match keyring {
                 Some(keyring) => Some(verify(path.as_std_path(), &keyring)?),
                 None => verify_digests(path.as_std_path()).map(|()| None)?,
             };
             Ok((signer, RpmFile::open(path.as_std_path())?.nevra))
         });
-        let verified: Result<_, drivetrain_rpmfile::Error> =
-            verified.await.map_err(|error| internal(&error))?;
+        let verified: Result<_, drivetrain_rpmfile::Error> = verified.await?;
         let (signer, found) = verified.map_err(|error| untrusted(shown, &error.problem))?;
         if found != *nevra {
             return Err(another_package(shown, nevra, &found));

@@ -13,8 +13,8 @@ use drivetrain_fetch::{Fetched, Source};
 use drivetrain_model::{Capability, Comparison, Evr, ExitCode, Nevra, Package, RepositoryId, Sha256Digest};
 use drivetrain_plan::RepositoryMetadata;
 use drivetrain_repodata::{
-    FileKind, Limits, Modules, Owner, PathPattern, Record, RecordKind, Repomd, RepositoryFile, decompress,
-    parse_repomd, read_filelists, read_modules, read_whole_primary, who_owns,
+    Decompressor, FileKind, Limits, Modules, Owner, PathPattern, Record, RecordKind, Repomd, RepositoryFile,
+    decompress, parse_repomd, read_filelists, read_modules, read_whole_primary, who_owns,
 };
 use drivetrain_solve::{IndexBuilder, RepositoryIndex};
 use fs_err as fs;
@@ -119,17 +119,13 @@ pub async fn owners_among(
     paths: &BTreeMap<&str, bool>,
 ) -> Result<BTreeSet<Nevra>> {
     let place = Place { context, id, source: lists.source.clone() };
-    let (source, fetched) = place.fetch(&lists.record).await?;
-    let (document, open_size) = (source.shown(), lists.record.open_size);
     let paths: BTreeMap<String, bool> = paths.iter().map(|(path, is)| ((*path).to_owned(), *is)).collect();
-    let read = blocking(move || -> Result<_, Unusable> {
-        let limits = Limits::default();
+    let read = move |opened: Opened, limits: &Limits| {
         let names: BTreeSet<&str> = packages.iter().map(|nevra| nevra.name.as_str()).collect();
-        let opened = decompress(&document, open(&fetched)?, open_size, &limits)?;
         let mut owners = BTreeSet::new();
         read_filelists(
             opened,
-            &limits,
+            limits,
             |name, _| names.contains(name),
             |package| {
                 let shares = |file: &RepositoryFile| {
@@ -143,8 +139,8 @@ pub async fn owners_among(
             },
         )?;
         Ok(owners)
-    });
-    read.await?.map_err(|error| place.bad(&source, error.as_ref()))
+    };
+    place.read(&lists.record, read).await
 }
 
 struct Place<'a> {
@@ -228,10 +224,7 @@ impl Place<'_> {
         if let Some(known) = known {
             return Ok(Arc::new(known));
         }
-        let (source, fetched) = self.fetch(record).await?;
-        let (document, open_size) = (source.shown(), record.open_size);
-        let made = blocking(move || make_index(&document, &fetched, open_size)).await?;
-        let index = Arc::new(made.map_err(|error| self.bad(&source, error.as_ref()))?);
+        let index = Arc::new(self.read(record, make_index).await?);
         let written = index.clone();
         let bytes = blocking(move || written.to_bytes()).await?;
         self.keep(&kept, &bytes);
@@ -241,25 +234,27 @@ impl Place<'_> {
     /// Its module streams; none where it says nothing of any.
     async fn modules(&self, repomd: &Repomd) -> Result<Modules> {
         let Some(record) = repomd.record(&RecordKind::Modules) else { return Ok(Modules::default()) };
-        let (source, fetched) = self.fetch(record).await?;
-        let (document, open_size) = (source.shown(), record.open_size);
-        let read = blocking(move || -> Result<_, Unusable> {
-            let limits = Limits::default();
-            let opened = decompress(&document, open(&fetched)?, open_size, &limits)?;
-            Ok(read_modules(opened, &limits)?)
-        });
-        read.await?.map_err(|error| self.bad(&source, error.as_ref()))
+        self.read(record, |opened, limits| Ok(read_modules(opened, limits)?)).await
     }
 
     async fn who_owns(&self, record: &Record, patterns: Vec<PathPattern>) -> Result<Vec<Owner>> {
+        self.read(record, move |opened, limits| Ok(who_owns(opened, limits, &patterns)?)).await
+    }
+
+    /// Brings one metadata file here, and reads it.
+    async fn read<T: Send + 'static>(
+        &self,
+        record: &Record,
+        read: impl FnOnce(Opened, &Limits) -> Result<T, Unusable> + Send + 'static,
+    ) -> Result<T> {
         let (source, fetched) = self.fetch(record).await?;
         let (document, open_size) = (source.shown(), record.open_size);
-        let read = blocking(move || -> Result<_, Unusable> {
+        let done = blocking(move || {
             let limits = Limits::default();
-            let opened = decompress(&document, open(&fetched)?, open_size, &limits)?;
-            Ok(who_owns(opened, &limits, &patterns)?)
+            let file = BufReader::with_capacity(1 << 17, fs::File::open(&fetched.path)?);
+            read(decompress(&document, file, open_size, &limits)?, &limits)
         });
-        read.await?.map_err(|error| self.bad(&source, error.as_ref()))
+        done.await?.map_err(|error| self.bad(&source, error.as_ref()))
     }
 
     /// Keeps something for the next time, whole or not at all. Where that cannot be done, it is made again then.
@@ -312,22 +307,15 @@ impl Place<'_> {
 /// Why metadata cannot be used.
 type Unusable = Box<dyn std::error::Error + Send + Sync>;
 
-fn open(fetched: &Fetched) -> std::io::Result<BufReader<fs_err::File>> {
-    Ok(BufReader::with_capacity(1 << 17, fs_err::File::open(&fetched.path)?))
-}
+/// A metadata file, decompressed as it is read.
+type Opened = Decompressor<BufReader<fs::File>>;
 
 /// The most threads that parse one repository's metadata: more would wait for the one that cuts them out of the stream.
 const MOST_PARSERS: usize = 4;
 
-fn make_index(
-    document: &str,
-    fetched: &Fetched,
-    open_size: Option<u64>,
-) -> Result<RepositoryIndex, Unusable> {
-    let limits = Limits::default();
-    let opened = decompress(document, open(fetched)?, open_size, &limits)?;
+fn make_index(opened: Opened, limits: &Limits) -> Result<RepositoryIndex, Unusable> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = IndexBuilder::default();
-    read_whole_primary(opened, &limits, processors.min(MOST_PARSERS), |package| builder.push(&package))?;
+    read_whole_primary(opened, limits, processors.min(MOST_PARSERS), |package| builder.push(&package))?;
     Ok(builder.finish()?)
 }

@@ -12,11 +12,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result, internal};
+use crate::failure::{Failure, Result};
 use crate::stage::build::Built;
-use crate::stage::install;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
+use crate::stage::{blocking, install};
 use crate::view;
 
 /// Packages that were proven, with the evidence for it. Only [`make`] makes one.
@@ -39,9 +39,8 @@ pub async fn make(
     let files: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
     let release = planned.selection.kernel.release.clone();
     let devel = built.devel.clone();
-    let proof = tokio::task::spawn_blocking(move || judge(&files, &devel, &release))
-        .await
-        .map_err(|error| internal(&error))?
+    let proof = blocking(move || judge(&files, &devel, &release))
+        .await?
         .map_err(|error| Failure::of(ExitCode::Proof, &error))?;
     let problems = problems(&proof);
     context.reporter.emit(Event::Proven {

@@ -13,7 +13,8 @@ use fs_err as fs;
 use jiff::Timestamp;
 
 use crate::context::Context;
-use crate::failure::{Failure, Result, internal};
+use crate::failure::{Failure, Result};
+use crate::stage::blocking;
 use crate::stage::plan::Planned;
 use crate::stage::prove::Proven;
 
@@ -64,16 +65,15 @@ pub fn ensure(config: &Config, path: &RepositoryPath) -> Result<()> {
 pub async fn damage(config: &Config, path: &RepositoryPath) -> Result<Option<String>> {
     let Some(target) = existing_target(config)? else { return Ok(Some("nothing is served".to_owned())) };
     let path = path.clone();
-    let checked = tokio::task::spawn_blocking(move || target.check(&path));
-    Ok(checked.await.map_err(|error| internal(&error))?.err().map(|error| error.to_string()))
+    let checked = blocking(move || target.check(&path)).await?;
+    Ok(checked.err().map(|error| error.to_string()))
 }
 
 /// Makes up for what a run that ended in the middle of publishing left undone.
 pub async fn settle(config: &Config, path: &RepositoryPath, why: &str) -> Result<()> {
     let Some(target) = existing_target(config)? else { return Ok(()) };
     let (path, change) = (path.clone(), change(why));
-    let settled = tokio::task::spawn_blocking(move || target.settle(&path, &change));
-    settled.await.map_err(|error| internal(&error))?.map_err(failed)
+    blocking(move || target.settle(&path, &change)).await?.map_err(failed)
 }
 
 /// Where consumers find it.
@@ -106,8 +106,7 @@ pub async fn publish(
     };
     let target = target(config)?;
     let location = target.url(&planned.path);
-    let published = tokio::task::spawn_blocking(move || target.publish(&publication));
-    let outcome = published.await.map_err(|error| internal(&error))?.map_err(failed)?;
+    let outcome = blocking(move || target.publish(&publication)).await?.map_err(failed)?;
     let (version, unchanged) = match outcome {
         Outcome::Published(published) => {
             for warning in published.warnings {

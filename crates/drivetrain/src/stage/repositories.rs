@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::stage::blocking;
 use crate::stage::metadata::{self, FileLists, Loaded};
 
 /// The repositories, read.
@@ -70,8 +71,23 @@ impl Repositories {
         }
     }
 
+    /// Finds out who has the files that are asked for, until nothing new is: each owner may need further files.
+    pub async fn look_up_all(
+        &mut self,
+        context: &Context,
+        ask: impl Fn(&Inventories) -> BTreeSet<String> + Clone + Send + 'static,
+    ) -> Result<()> {
+        loop {
+            let (ask, inventories) = (ask.clone(), self.inventories.clone());
+            let paths = blocking(move || ask(&inventories)).await?;
+            if !self.look_up(context, &paths).await? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Finds out who has these files. Whether any of them was not known yet.
-    pub async fn look_up(&mut self, context: &Context, paths: &BTreeSet<String>) -> Result<bool> {
+    async fn look_up(&mut self, context: &Context, paths: &BTreeSet<String>) -> Result<bool> {
         let new: BTreeSet<String> = paths.difference(&self.looked_up).cloned().collect();
         if new.is_empty() {
             return Ok(false);

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::context::{Context, source};
-use crate::failure::{Failure, Result, internal};
+use crate::failure::{Failure, Result};
+use crate::stage::fetch::request;
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
-use crate::stage::transfer;
+use crate::stage::{blocking, transfer};
 use crate::state::StateDirectory;
 
 /// Raised when the facts below change their meaning.
@@ -55,22 +56,11 @@ pub async fn vendor(
     if let Some(opened) = remembered(&memory, context.store()) {
         return Ok(opened.sources);
     }
-    let location = source(&chosen.input.url, config.driver.repository.credentials.as_ref())?;
-    let file = chosen.input.nevra.file_name();
-    let tell = transfer::tell(&context.reporter, &location, &file);
-    let fetched = context
-        .cache
-        .downloader()
-        .download(&location, &chosen.input.checksum, Some(chosen.input.size), &tell)
-        .await
-        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let signed_by = trust.verify(&fetched.path, &location.shown(), &chosen.input.nevra).await?;
-    context.reporter.emit(transfer::finished(&file, fetched.size, fetched.from_cache, signed_by.clone()));
+    let request = request(&chosen.input, &config.driver.repository)?;
+    let (fetched, signed_by) = trust.fetch(context, &request, &chosen.input.nevra).await?;
     let (store, state) = (context.store().clone(), context.state.clone());
-    let shown = location.shown();
-    let sources = tokio::task::spawn_blocking(move || open_archive(&fetched.path, &shown, &store, &state))
-        .await
-        .map_err(|error| internal(&error))??;
+    let shown = request.source.shown();
+    let sources = blocking(move || open_archive(&fetched.path, &shown, &store, &state)).await??;
     remember(&memory, &Opened { format: FORMAT, signed_by, sources: sources.clone() });
     Ok(sources)
 }
@@ -87,8 +77,7 @@ fn remembered(path: &Utf8Path, store: &Store) -> Option<Opened> {
 pub async fn drop_damaged(context: &Context, planned: &Planned) -> Result<()> {
     for component in &planned.components.ordered {
         let (store, checksum) = (context.store().clone(), component.source.sha256.into());
-        let taken = tokio::task::spawn_blocking(move || store.take(&checksum, None));
-        let taken = taken.await.map_err(|error| internal(&error))?;
+        let taken = blocking(move || store.take(&checksum, None)).await?;
         if let Stored::Dropped(damage) = taken.map_err(|error| Failure::of(ExitCode::Failure, &error))? {
             context.reporter.warn(transfer::damaged(&component.source.nevra.file_name(), &damage));
         }
@@ -204,8 +193,7 @@ pub async fn extra(context: &Context, config: &Config) -> Result<Vec<SourcePacka
             ExtraSource::Path(path) => {
                 for file in source_files(path)? {
                     let store = context.store().clone();
-                    let taken = tokio::task::spawn_blocking(move || take_file(&file, &store));
-                    sources.push(taken.await.map_err(|error| internal(&error))??);
+                    sources.push(blocking(move || take_file(&file, &store)).await??);
                 }
             }
             ExtraSource::Url { url, sha256 } => sources.push(take_url(context, url, *sha256).await?),
