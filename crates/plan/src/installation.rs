@@ -9,6 +9,7 @@ use drivetrain_solve::{
 };
 use serde::Serialize;
 
+use crate::refusal::chain;
 use crate::{Inventories, Refusal, options, wants};
 
 /// Installing what is to be published, from the train and the driver repository and nothing else.
@@ -72,11 +73,10 @@ fn alone(world: &World<'_>, package: Nevra) -> Option<Uninstallable> {
 }
 
 fn cannot(unsolvable: &Unsolvable) -> Refusal {
-    let chain: Vec<String> = unsolvable.because.iter().map(|fact| format!("\n  {fact}")).collect();
     Refusal::new(
         format!(
             "what was built cannot be installed from the train and the driver repository alone:{}",
-            chain.concat()
+            chain(unsolvable)
         ),
         "add the repository that has what is missing to train.repositories, want it in driver.userspace.packages, or \
          leave the component out",

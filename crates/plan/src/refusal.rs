@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use drivetrain_model::{KernelChoice, Problem, Severity};
+use drivetrain_model::{KernelChoice, Nevra, Problem, Severity};
+use drivetrain_solve::Unsolvable;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// Why there is no plan, with everything that was considered: for `--json` and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,21 @@ impl Refusal {
         self.considered = considered;
         self
     }
+}
+
+/// Where a package is, by its repository's URL and the location in the metadata. `repository` is for people.
+pub(crate) fn url_of(nevra: &Nevra, location: &str, base: &Url, repository: &str) -> Result<Url, Problem> {
+    base.join(location).map_err(|reason| {
+        error(
+            format!("{nevra} of {repository} has the location {location:?}, which is no path: {reason}"),
+            "tell whoever keeps the repository",
+        )
+    })
+}
+
+/// Facts that cannot all hold, a line each, to stand behind a colon.
+pub(crate) fn chain(unsolvable: &Unsolvable) -> String {
+    unsolvable.because.iter().map(|fact| format!("\n  {fact}")).collect()
 }
 
 /// A problem that makes a plan impossible.

@@ -8,7 +8,7 @@ use drivetrain_model::{
 };
 
 use crate::metadata::{Found, RepositoryMetadata, visible};
-use crate::refusal::error;
+use crate::refusal::{error, url_of};
 use crate::{Refusal, kernel};
 
 /// What the metadata decides: enough to know what has to be fetched to plan further.
@@ -76,7 +76,7 @@ fn choose(
     role: InputRole,
     problems: &mut Vec<Problem>,
 ) -> Option<ChosenPackage> {
-    match repository.url.join(&package.location) {
+    match url_of(&package.nevra, &package.location, &repository.url, &repository.shown()) {
         Ok(url) => Some(ChosenPackage {
             input: LockedInput {
                 role,
@@ -88,16 +88,8 @@ fn choose(
             },
             package: package.clone(),
         }),
-        Err(reason) => {
-            problems.push(error(
-                format!(
-                    "{} of {} has the location {:?}, which is no path: {reason}",
-                    package.nevra,
-                    repository.shown(),
-                    package.location
-                ),
-                "tell whoever keeps the repository",
-            ));
+        Err(problem) => {
+            problems.push(problem);
             None
         }
     }

@@ -11,7 +11,7 @@ use drivetrain_solve::{
     closure, paths_to_look_up,
 };
 
-use crate::refusal::error;
+use crate::refusal::{chain, error, url_of};
 use crate::{Inventories, Refusal};
 
 /// The set to publish.
@@ -125,24 +125,17 @@ fn no_such_package(world: &World<'_>, unknown: &UnknownWant) -> Problem {
 
 /// A want that cannot be met, with the chain that leads to what is missing.
 fn unsolvable_refusal(wanted: &[String], unsolvable: &Unsolvable) -> Refusal {
-    let chain: Vec<String> = unsolvable.because.iter().map(|fact| format!("\n  {fact}")).collect();
     Refusal::new(
-        format!("{} cannot be installed:{}", wanted.join(", "), chain.concat()),
+        format!("{} cannot be installed:{}", wanted.join(", "), chain(unsolvable)),
         "add the repository that has what is missing (often CRB) to train.repositories, look at `exclude`, \
          consumers.exclude and train.module_streams, or want less",
     )
 }
 
 fn input(config: &Config, vendor: &RepositoryId, package: &Needed) -> Result<LockedInput, Refusal> {
-    let url = config.driver.repository.url.join(&package.location).map_err(|reason| {
-        Refusal::new(
-            format!(
-                "{} of {vendor} has the location {:?}, which is no path: {reason}",
-                package.nevra, package.location
-            ),
-            "tell whoever keeps the repository",
-        )
-    })?;
+    let base = &config.driver.repository.url;
+    let url = url_of(&package.nevra, &package.location, base, vendor.as_str())
+        .map_err(|problem| Refusal::all(vec![problem]))?;
     Ok(LockedInput {
         role: InputRole::Userspace,
         nevra: package.nevra.clone(),
