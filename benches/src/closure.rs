@@ -2,28 +2,21 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use fs_err as fs;
 
 use crate::Setting;
 use crate::measure::{Taken, median, time, time_printing};
+use crate::plan::{dnf, make_world};
 
 /// A package of the vendor's, and one of the train's with some two hundred that it needs.
 const WANTED: [&str; 2] = ["doca-ofed-userspace", "libreoffice"];
 
 pub fn bench(setting: &Setting, pairs: usize, packages: usize) -> Result<()> {
     let work = tempfile::tempdir()?;
-    let work = Utf8Path::from_path(work.path()).unwrap_or(Utf8Path::new("/tmp"));
-    let world = work.join("world");
-    println!("making metadata of {packages} packages…");
-    time(
-        Command::new(crate::beside("drivetrain-lab")?)
-            .args(["world", "--dir", setting.lab.as_str(), "--packages", &packages.to_string()])
-            .arg(&world),
-    )?;
-    let config = work.join("drivetrain.yaml");
-    fs::write(&config, crate::plan::configuration(setting, world.as_str()))?;
+    let work = Utf8Path::from_path(work.path()).context("a path that is no text")?;
+    let (world, config) = make_world(setting, work, packages)?;
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for pair in 0..pairs {
         // From nothing: a state directory and a cache that are not there yet. Then again, with what was left in them.
@@ -45,7 +38,7 @@ pub fn bench(setting: &Setting, pairs: usize, packages: usize) -> Result<()> {
         };
         fs::create_dir_all(cache.join("log"))?;
         // It ends with 1 where the answer to its question is no: what it would install is in what it printed.
-        let theirs = || time_printing(&mut dnf(setting, &world, &cache), 1, "Operation aborted");
+        let theirs = || time_printing(&mut install(setting, &world, &cache), 1, "Operation aborted");
         cold.push((ours()?, theirs()?));
         warm.push((ours()?, theirs()?));
         fs::remove_dir_all(&state)?;
@@ -72,15 +65,10 @@ fn report(name: &str, pairs: &[(Taken, Taken)]) {
     println!("    ratio                   {:8.3}     goal: at most 0.1", median(&ratios));
 }
 
-fn dnf(setting: &Setting, world: &Utf8Path, cache: &Utf8Path) -> Command {
-    let mut command = Command::new("dnf");
+fn install(setting: &Setting, world: &Utf8Path, cache: &Utf8Path) -> Command {
+    let mut command = dnf(setting, world, cache);
     command
-        .args(["--quiet", "--disableplugin=*", "--noplugins", "--nogpgcheck", "--assumeno"])
-        .args(["--setopt=reposdir=/nonexistent", &format!("--setopt=cachedir={cache}"), "--forcearch=x86_64"])
-        .args([&format!("--setopt=logdir={cache}/log"), "--setopt=install_weak_deps=False"])
-        .args([&format!("--installroot={cache}/root"), "--releasever=9"])
-        .args([&format!("--repofrompath=world,file://{world}")])
-        .args([&format!("--repofrompath=vendor,file://{}/www/doca-mini/3.2.0/rhel9/x86_64", setting.lab)])
+        .args(["--assumeno", &format!("--setopt=logdir={cache}/log"), "--setopt=install_weak_deps=False"])
         .arg("install")
         .args(WANTED);
     command

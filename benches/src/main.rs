@@ -9,7 +9,7 @@ mod plan;
 mod run;
 
 use anyhow::{Context, Result, ensure};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 
 /// Times drivetrain against the tools that a user would otherwise run, and prints ratios.
@@ -82,28 +82,28 @@ struct Setting {
 }
 
 fn main() -> Result<()> {
-    let cli = Cli::parse();
-    match &cli.bench {
-        Bench::Fetch { url, list, store } => return download::fetch(url, list, store),
-        Bench::Download { pairs, files, megabytes } => return download::bench(*pairs, *files, *megabytes),
-        _ => {}
+    let Cli { bench, lab, drivetrain } = Cli::parse();
+    let setting = || Setting::of(&lab, drivetrain.as_deref());
+    match bench {
+        Bench::Plan { pairs, packages } => plan::bench(&setting()?, pairs, packages),
+        Bench::Closure { pairs, packages } => closure::bench(&setting()?, pairs, packages),
+        Bench::Download { pairs, files, megabytes } => download::bench(pairs, files, megabytes),
+        Bench::Fetch { url, list, store } => download::fetch(&url, &list, &store),
+        Bench::Check { pairs } => check::bench(&setting()?, pairs),
+        Bench::Run { pairs } => run::bench(&setting()?, pairs),
     }
-    let lab = cli
-        .lab
-        .canonicalize_utf8()
-        .with_context(|| format!("{}: make it with drivetrain-lab up", cli.lab))?;
-    ensure!(lab.join("www/train").is_dir(), "{lab} is no lab: make it with drivetrain-lab up");
-    let drivetrain = match cli.drivetrain {
-        Some(path) => path.canonicalize_utf8()?,
-        None => beside("drivetrain")?,
-    };
-    let setting = Setting { lab, drivetrain };
-    match cli.bench {
-        Bench::Plan { pairs, packages } => plan::bench(&setting, pairs, packages),
-        Bench::Closure { pairs, packages } => closure::bench(&setting, pairs, packages),
-        Bench::Download { .. } | Bench::Fetch { .. } => Ok(()),
-        Bench::Check { pairs } => check::bench(&setting, pairs),
-        Bench::Run { pairs } => run::bench(&setting, pairs),
+}
+
+impl Setting {
+    fn of(lab: &Utf8Path, drivetrain: Option<&Utf8Path>) -> Result<Self> {
+        let lab =
+            lab.canonicalize_utf8().with_context(|| format!("{lab}: make it with drivetrain-lab up"))?;
+        ensure!(lab.join("www/train").is_dir(), "{lab} is no lab: make it with drivetrain-lab up");
+        let drivetrain = match drivetrain {
+            Some(path) => path.canonicalize_utf8()?,
+            None => beside("drivetrain")?,
+        };
+        Ok(Self { lab, drivetrain })
     }
 }
 

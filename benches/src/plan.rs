@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use crate::Setting;
@@ -10,19 +11,12 @@ use crate::measure::{median, time};
 
 pub fn bench(setting: &Setting, pairs: usize, packages: usize) -> Result<()> {
     let work = tempfile::tempdir()?;
-    let world = work.path().join("world");
-    println!("making metadata of {packages} packages…");
-    time(
-        Command::new(crate::beside("drivetrain-lab")?)
-            .args(["world", "--dir", setting.lab.as_str(), "--packages", &packages.to_string()])
-            .arg(&world),
-    )?;
-    let config = work.path().join("drivetrain.yaml");
-    fs::write(&config, configuration(setting, &world.display().to_string()))?;
+    let work = Utf8Path::from_path(work.path()).context("a path that is no text")?;
+    let (world, config) = make_world(setting, work, packages)?;
     let (mut walls, mut ratios, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..pairs {
         // Both from nothing: a state directory and a cache that are not there yet.
-        let state = work.path().join(format!("state-{pair}"));
+        let state = work.join(format!("state-{pair}"));
         let ours = time(
             Command::new(&setting.drivetrain)
                 .args(["plan", "--no-lock", "--quiet", "--config"])
@@ -30,8 +24,10 @@ pub fn bench(setting: &Setting, pairs: usize, packages: usize) -> Result<()> {
                 .arg("--state")
                 .arg(&state),
         )?;
-        let cache = work.path().join(format!("dnf-{pair}"));
-        let theirs = time(&mut dnf(setting, &world.display().to_string(), &cache.display().to_string()))?;
+        let cache = work.join(format!("dnf-{pair}"));
+        let mut theirs = dnf(setting, &world, &cache);
+        theirs.args(["repoquery", "--latest-limit=1", "kernel-core", "kernel-devel", "doca-ofed-source"]);
+        let theirs = time(&mut theirs)?;
         walls.push((ours.wall.as_secs_f64(), theirs.wall.as_secs_f64()));
         ratios.push(ours.wall.as_secs_f64() / theirs.wall.as_secs_f64());
         peaks.push(ours.peak);
@@ -50,8 +46,20 @@ pub fn bench(setting: &Setting, pairs: usize, packages: usize) -> Result<()> {
     Ok(())
 }
 
-/// A configuration whose train is the world.
-pub fn configuration(setting: &Setting, world: &str) -> String {
+/// Writes the metadata of a whole distribution, and a configuration whose train they are; where both are.
+pub fn make_world(setting: &Setting, work: &Utf8Path, packages: usize) -> Result<(Utf8PathBuf, Utf8PathBuf)> {
+    let (world, config) = (work.join("world"), work.join("drivetrain.yaml"));
+    println!("making metadata of {packages} packages…");
+    time(
+        Command::new(crate::beside("drivetrain-lab")?)
+            .args(["world", "--dir", setting.lab.as_str(), "--packages", &packages.to_string()])
+            .arg(&world),
+    )?;
+    fs::write(&config, configuration(setting, world.as_str()))?;
+    Ok((world, config))
+}
+
+fn configuration(setting: &Setting, world: &str) -> String {
     let lab = &setting.lab;
     format!(
         "train:\n  name: world\n  arch: x86_64\n  keys: [{lab}/www/keys/RPM-GPG-KEY-train]\n  repositories:\n    \
@@ -61,15 +69,14 @@ pub fn configuration(setting: &Setting, world: &str) -> String {
     )
 }
 
-/// The same question of the same repositories: the newest kernel, its kernel-devel, the vendor's source.
-fn dnf(setting: &Setting, world: &str, cache: &str) -> Command {
+/// dnf on the same repositories, for an empty root of their architecture; what it is to do is added.
+pub fn dnf(setting: &Setting, world: &Utf8Path, cache: &Utf8Path) -> Command {
     let mut command = Command::new("dnf");
     command
         .args(["--quiet", "--disableplugin=*", "--noplugins", "--nogpgcheck"])
         .args(["--setopt=reposdir=/nonexistent", &format!("--setopt=cachedir={cache}"), "--forcearch=x86_64"])
         .args([&format!("--installroot={cache}/root"), "--releasever=9"])
         .args([&format!("--repofrompath=world,file://{world}")])
-        .args([&format!("--repofrompath=vendor,file://{}/www/doca-mini/3.2.0/rhel9/x86_64", setting.lab)])
-        .args(["repoquery", "--latest-limit=1", "kernel-core", "kernel-devel", "doca-ofed-source"]);
+        .args([&format!("--repofrompath=vendor,file://{}/www/doca-mini/3.2.0/rhel9/x86_64", setting.lab)]);
     command
 }

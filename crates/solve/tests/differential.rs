@@ -14,10 +14,8 @@ use std::path::Path;
 use drivetrain_model::{
     Architecture, Capability, Comparison, Evr, Nevra, Package, RepositoryId, Sha256Digest,
 };
-use drivetrain_solve::{
-    Closure, IndexBuilder, Options, Repository, RepositoryIndex, Role, Unsolvable, Want, World, closure,
-};
-use support::{Answer, Dnf, write_repository};
+use drivetrain_solve::{Closure, Options, Unsolvable, Want, closure};
+use support::{Answer, Dnf, dependencies, index, world, write_repository};
 
 /// How many repositories, unless `DRIVETRAIN_CASES` says otherwise.
 const CASES: u64 = 400;
@@ -219,28 +217,10 @@ fn case(seed: u64) -> Case {
     Case { train, vendor, train_files, vendor_files, wants: wants.into_iter().collect(), weak: features.weak }
 }
 
-fn index(packages: &[Package]) -> RepositoryIndex {
-    let mut builder = IndexBuilder::default();
-    packages.iter().for_each(|package| builder.push(package));
-    builder.finish().unwrap()
-}
-
 impl Case {
     fn ours(&self) -> Result<Closure, Box<Unsolvable>> {
         let (train, vendor) = (index(&self.train), index(&self.vendor));
-        let repository = |id, role, priority, index| Repository {
-            id: RepositoryId::parse(id).unwrap(),
-            role,
-            priority,
-            index,
-            exclude: Vec::new(),
-            hidden: BTreeSet::new(),
-        };
-        let repositories = vec![
-            repository("train", Role::Train, 10, &train),
-            repository("vendor", Role::Vendor, 20, &vendor),
-        ];
-        let mut world = World::new(&Architecture::parse("x86_64").unwrap(), repositories);
+        let mut world = world(&train, &vendor);
         for (id, packages, files) in
             [("train", &self.train, &self.train_files), ("vendor", &self.vendor, &self.vendor_files)]
         {
@@ -359,14 +339,7 @@ fn show() {
         println!("{id}:");
         for (number, package) in packages.iter().enumerate() {
             println!("  {}", package.nevra);
-            for (kind, list) in [
-                ("provides", &package.provides),
-                ("requires", &package.requires),
-                ("conflicts", &package.conflicts),
-                ("obsoletes", &package.obsoletes),
-                ("recommends", &package.recommends),
-                ("supplements", &package.supplements),
-            ] {
+            for (kind, list) in dependencies(package) {
                 list.iter().for_each(|capability| println!("    {kind} {capability}"));
             }
             let others = files.iter().filter(|(of, _)| *of == number).map(|(_, path)| path);

@@ -17,12 +17,10 @@ use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use drivetrain_model::{Architecture, Capability, Comparison, Package, RepositoryId, Sha256Digest};
+use drivetrain_model::{Capability, Comparison, Package, Sha256Digest};
 use drivetrain_repodata::{Limits, RecordKind, decompress, parse_repomd, read_primary};
-use drivetrain_solve::{
-    IndexBuilder, Options, Repository, RepositoryIndex, Role, Want, World, closure, paths_to_look_up,
-};
-use support::{Dnf, write_repository};
+use drivetrain_solve::{Options, Want, closure, paths_to_look_up};
+use support::{Dnf, index, write_repository};
 
 /// How many wants, unless `DRIVETRAIN_WANTS` says otherwise.
 const WANTS: usize = 150;
@@ -96,17 +94,6 @@ fn newer(mut package: Package) -> Package {
     package
 }
 
-fn index(packages: &[Package]) -> RepositoryIndex {
-    let mut builder = IndexBuilder::default();
-    packages.iter().for_each(|package| builder.push(package));
-    builder.finish().unwrap()
-}
-
-fn repository<'i>(id: &str, role: Role, priority: i32, index: &'i RepositoryIndex) -> Repository<'i> {
-    let id = RepositoryId::parse(id).unwrap();
-    Repository { id, role, priority, index, exclude: Vec::new(), hidden: BTreeSet::new() }
-}
-
 /// Prints in what two sets differ, where `DRIVETRAIN_SHOW` is set.
 fn show_difference(want: &str, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) {
     if std::env::var_os("DRIVETRAIN_SHOW").is_some() {
@@ -127,11 +114,7 @@ fn closures_in_a_whole_distribution_are_those_that_dnf_makes() {
     write_repository(&train_path, &train, &[]);
     write_repository(&vendor_path, &vendor, &[]);
     let (train_index, vendor_index) = (index(&train), index(&vendor));
-    let repositories = vec![
-        repository("train", Role::Train, 10, &train_index),
-        repository("vendor", Role::Vendor, 20, &vendor_index),
-    ];
-    let world = World::new(&Architecture::parse("x86_64").unwrap(), repositories);
+    let world = support::world(&train_index, &vendor_index);
 
     let mut dice = fastrand::Rng::with_seed(seed);
     let mut counts: BTreeMap<&str, Vec<String>> = BTreeMap::new();

@@ -7,13 +7,51 @@
     reason = "a test ends where something fails, and says what it left out; each test uses a part of this"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use drivetrain_model::{Capability, Comparison, Package, Sha256Digest};
+use drivetrain_model::{Architecture, Capability, Comparison, Package, RepositoryId, Sha256Digest};
+use drivetrain_solve::{IndexBuilder, Repository, RepositoryIndex, Role, World};
 use serde_json::{Value, json};
+
+/// The packages of a repository, to be asked.
+pub fn index(packages: &[Package]) -> RepositoryIndex {
+    let mut builder = IndexBuilder::default();
+    packages.iter().for_each(|package| builder.push(package));
+    builder.finish().unwrap()
+}
+
+/// The same two repositories as in a [`question`].
+pub fn world<'i>(train: &'i RepositoryIndex, vendor: &'i RepositoryIndex) -> World<'i> {
+    let repository = |id, role, priority, index| Repository {
+        id: RepositoryId::parse(id).unwrap(),
+        role,
+        priority,
+        index,
+        exclude: Vec::new(),
+        hidden: BTreeSet::new(),
+    };
+    let repositories =
+        vec![repository("train", Role::Train, 10, train), repository("vendor", Role::Vendor, 20, vendor)];
+    World::new(&Architecture::parse("x86_64").unwrap(), repositories)
+}
+
+/// What a package offers and needs, by the names that the metadata have for it.
+pub fn dependencies(package: &Package) -> [(&'static str, &Vec<Capability>); 8] {
+    [
+        ("provides", &package.provides),
+        ("requires", &package.requires),
+        ("conflicts", &package.conflicts),
+        ("obsoletes", &package.obsoletes),
+        ("recommends", &package.recommends),
+        ("supplements", &package.supplements),
+        ("suggests", &package.suggests),
+        ("enhances", &package.enhances),
+    ]
+}
 
 /// Writes a repository's metadata: no packages, and all that dnf reads of them.
 pub fn write_repository(directory: &Path, packages: &[Package], other_files: &[(usize, String)]) {
@@ -76,16 +114,7 @@ fn write_primary(to: &mut String, package: &Package) {
         size = package.size,
     )
     .unwrap();
-    for (kind, list) in [
-        ("provides", &package.provides),
-        ("requires", &package.requires),
-        ("conflicts", &package.conflicts),
-        ("obsoletes", &package.obsoletes),
-        ("recommends", &package.recommends),
-        ("supplements", &package.supplements),
-        ("suggests", &package.suggests),
-        ("enhances", &package.enhances),
-    ] {
+    for (kind, list) in dependencies(package) {
         write!(to, "<rpm:{kind}>").unwrap();
         list.iter().for_each(|capability| write_entry(to, capability));
         write!(to, "</rpm:{kind}>").unwrap();
@@ -177,28 +206,16 @@ impl Dnf {
         weak: bool,
         without: &[String],
     ) -> Answer {
-        let question = json!({
-            "repositories": [
-                { "id": "train", "path": train, "priority": 10 },
-                { "id": "vendor", "path": vendor, "priority": 20 },
-            ],
-            "wants": wants, "from": "vendor", "weak": weak, "exclude": { "vendor": without }, "arch": "x86_64",
-        });
+        let mut question = question(train, vendor, wants, weak);
+        question["exclude"] = json!({ "vendor": without });
         self.answer(&question)
     }
-}
 
-/// The same answers about repositories that are read once.
-impl Dnf {
-    /// What dnf would install for one of the vendor's packages, where of the vendor's only some are to be had.
+    /// What dnf would install for one of the vendor's packages, where of the vendor's only some are to be had. The
+    /// repositories are read once.
     pub fn ask_again(&mut self, train: &Path, vendor: &Path, want: &str, only: Option<&[String]>) -> Answer {
-        let mut question = json!({
-            "repositories": [
-                { "id": "train", "path": train, "priority": 10 },
-                { "id": "vendor", "path": vendor, "priority": 20 },
-            ],
-            "wants": [want], "from": "vendor", "weak": false, "arch": "x86_64", "keep": true,
-        });
+        let mut question = question(train, vendor, &[want], false);
+        question["keep"] = json!(true);
         if let Some(only) = only {
             question["only"] = json!({ "vendor": only });
         }
@@ -222,6 +239,17 @@ impl Dnf {
         let install = answer["install"].as_array().unwrap();
         Ok(install.iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect())
     }
+}
+
+/// What is wanted of the vendor's packages, where the train's go before them.
+fn question(train: &Path, vendor: &Path, wants: &[&str], weak: bool) -> Value {
+    json!({
+        "repositories": [
+            { "id": "train", "path": train, "priority": 10 },
+            { "id": "vendor", "path": vendor, "priority": 20 },
+        ],
+        "wants": wants, "from": "vendor", "weak": weak, "arch": "x86_64",
+    })
 }
 
 impl Drop for Dnf {
