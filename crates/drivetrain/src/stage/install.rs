@@ -8,7 +8,7 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use drivetrain_config::{Config, Repository};
 use drivetrain_fetch::Request;
-use drivetrain_model::{Checksum, Event, ExitCode, Nevra, Sha256Digest};
+use drivetrain_model::{Checksum, Event, ExitCode, Nevra, Package, RepositoryId, Sha256Digest};
 use drivetrain_plan::{Installation, Inventories, Refusal, files_to_install, installation, takeovers};
 use drivetrain_prove::{FileConflict, file_conflicts};
 use drivetrain_rpmfile::{FileKind, RpmFile};
@@ -50,12 +50,15 @@ pub async fn prove(
     let own = read(config, packages).await?;
     let (settings, index, wanted) = (config.clone(), own.index.clone(), own.wanted.clone());
     let ask = move |inventories: &Inventories| files_to_install(&settings, inventories, &index, &wanted);
-    planned.repositories.look_up_all(context, ask).await?;
-    let (installation, takeovers) = solve(config, planned, &own).await?;
+    let inventories = planned.repositories.look_up_all(context, config, ask).await?;
+    let (installation, takeovers) = solve(config, &inventories, &own).await?;
     for package in &installation.uninstallable {
         context.reporter.warn(format!("{} cannot be installed: {}", package.package, package.because));
     }
-    let file_conflicts = conflicts(context, config, planned, &own, &installation).await?;
+    let train = &installation.together.train;
+    let files = installed_files(&own, &installation);
+    let neighbours = planned.repositories.neighbours(context, &inventories, train, &paths_of(&files)).await?;
+    let file_conflicts = conflicts(context, config, files, neighbours).await?;
     let proof = InstallationProof { installation, takeovers, file_conflicts };
     proof.require_good(config)?;
     let together = &proof.installation.together;
@@ -101,8 +104,12 @@ fn index(files: &[RpmFile]) -> Result<RepositoryIndex> {
     builder.finish().map_err(|duplicate| Failure::of(ExitCode::Proof, &*duplicate))
 }
 
-async fn solve(config: &Config, planned: &Planned, own: &Own) -> Result<(Installation, Vec<Takeover>)> {
-    let (config, inventories) = (config.clone(), planned.repositories.inventories.clone());
+async fn solve(
+    config: &Config,
+    inventories: &Inventories,
+    own: &Own,
+) -> Result<(Installation, Vec<Takeover>)> {
+    let (config, inventories) = (config.clone(), inventories.clone());
     let (index, wanted) = (own.index.clone(), own.wanted.clone());
     let solved = blocking(move || {
         let installation = installation(&config, &inventories, &index, &wanted)?;
@@ -111,30 +118,36 @@ async fn solve(config: &Config, planned: &Planned, own: &Own) -> Result<(Install
     solved.await?.map_err(|refusal: Refusal| Failure { code: ExitCode::Proof, ..Failure::from(refusal) })
 }
 
-/// Files that packages of the installation want to own against each other, or against the train's.
-async fn conflicts(
-    context: &Context,
-    config: &Config,
-    planned: &Planned,
-    own: &Own,
-    installation: &Installation,
-) -> Result<Vec<FileConflict>> {
+/// The published packages that are installed together.
+fn installed_files<'o>(own: &'o Own, installation: &Installation) -> Vec<&'o RpmFile> {
     let together: BTreeSet<&Nevra> =
         installation.together.packages.iter().map(|package| &package.nevra).collect();
-    let mut files: Vec<&RpmFile> = own.files.iter().filter(|file| together.contains(&file.nevra)).collect();
-    let paths: BTreeMap<&str, bool> = files
+    own.files.iter().filter(|file| together.contains(&file.nevra)).collect()
+}
+
+/// All paths that packages bring, each with whether it is a directory.
+fn paths_of<'o>(files: &[&'o RpmFile]) -> BTreeMap<&'o str, bool> {
+    files
         .iter()
         .flat_map(|file| &file.files)
         .filter(|file| !file.ghost)
         .map(|file| (file.path.as_str(), file.kind == FileKind::Directory))
-        .collect();
-    let neighbours = planned.repositories.neighbours(context, &installation.together.train, &paths).await?;
+        .collect()
+}
+
+/// Files that packages want to own against each other, or against those of the train that have the same paths.
+async fn conflicts(
+    context: &Context,
+    config: &Config,
+    mut files: Vec<&RpmFile>,
+    neighbours: Vec<(RepositoryId, Vec<Package>)>,
+) -> Result<Vec<FileConflict>> {
     let mut headers = Vec::new();
-    for (id, nevras) in neighbours {
+    for (id, packages) in neighbours {
         let Some((_, repository)) = config.repositories().find(|(known, _)| *known == id) else { continue };
         let trust = Trust::of(context, &id, repository).await?;
-        for nevra in nevras {
-            headers.extend(header(context, planned, repository, &id, &nevra, &trust).await?);
+        for package in packages {
+            headers.push(header(context, repository, package, &trust).await?);
         }
     }
     files.extend(&headers);
@@ -144,20 +157,17 @@ async fn conflicts(
 /// A package of the train's, for its header: what is in its files is told nowhere else.
 async fn header(
     context: &Context,
-    planned: &Planned,
     repository: &Repository,
-    id: &drivetrain_model::RepositoryId,
-    nevra: &Nevra,
+    package: Package,
     trust: &Trust,
-) -> Result<Option<RpmFile>> {
-    let Some(package) = planned.repositories.package(id, nevra) else { return Ok(None) };
+) -> Result<RpmFile> {
     let from = source(&repository.url, repository.credentials.as_ref())?
         .join(&package.location)
         .map_err(|error| Failure::of(ExitCode::Input, &error))?;
     let request = Request { source: from, checksum: package.checksum, size: Some(package.size) };
-    let (fetched, _) = trust.fetch(context, &request, nevra).await?;
+    let (fetched, _) = trust.fetch(context, &request, &package.nevra).await?;
     let opened = blocking(move || RpmFile::open(fetched.path.as_std_path())).await?;
-    opened.map(Some).map_err(|error| Failure::of(ExitCode::Input, &error))
+    opened.map_err(|error| Failure::of(ExitCode::Input, &error))
 }
 
 impl InstallationProof {

@@ -7,14 +7,14 @@ use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_config::Repository;
 use drivetrain_fetch::{Fetched, Source};
 use drivetrain_model::{Capability, Comparison, Evr, ExitCode, Nevra, Package, RepositoryId, Sha256Digest};
 use drivetrain_plan::RepositoryMetadata;
 use drivetrain_repodata::{
     Decompressor, FileKind, Limits, Modules, Owner, PathPattern, Record, RecordKind, Repomd, RepositoryFile,
-    decompress, parse_repomd, read_filelists, read_modules, read_whole_primary, who_owns,
+    decompress, parse_repomd, read_filelists, read_modules, read_primary, read_whole_primary, who_owns,
 };
 use drivetrain_solve::{IndexBuilder, RepositoryIndex};
 use fs_err as fs;
@@ -33,41 +33,41 @@ const RELEASES: &[(&str, &str, &str, &str)] = &[
 /// The most that a compressed metadata file may have.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
-/// A repository as it is now.
-pub struct Loaded {
-    /// What the plan asks of it.
-    pub metadata: RepositoryMetadata,
-    /// All its packages.
-    pub index: Arc<RepositoryIndex>,
-    /// Its module streams.
-    pub modules: Modules,
-    /// Where it says who has which files.
-    pub filelists: Option<FileLists>,
-}
-
-/// The file lists of a repository: ten times as large as everything else, and read only where a file has to be found.
-#[derive(Debug, Clone)]
-pub struct FileLists {
+/// A repository as it was when it was looked at: all that is asked of it later is of the same state.
+pub struct Known {
     source: Source,
-    record: Record,
+    repomd: Repomd,
+    /// All its packages, where they have been read.
+    index: Option<Arc<RepositoryIndex>>,
 }
 
-/// Reads a repository, with what the plan asks of the packages with these names.
+impl Known {
+    /// The file lists: ten times as large as everything else, and read only where a file has to be found.
+    fn filelists(&self) -> Option<&Record> {
+        self.repomd.record(&RecordKind::Filelists)
+    }
+}
+
+/// Reads a repository, with what the plan asks of the packages with these names. Where all packages will be asked for, or
+/// have been before, it reads all; to pass over most of them is five times as fast.
 pub async fn read(
     context: &Context,
     id: &RepositoryId,
     repository: &Repository,
     names: &[String],
-) -> Result<Loaded> {
+    all: bool,
+) -> Result<(RepositoryMetadata, Known)> {
     let place = Place { context, id, source: source(&repository.url, repository.credentials.as_ref())? };
     let (trust, (bytes, repomd)) = tokio::try_join!(Trust::of(context, id, repository), place.repomd())?;
-    let index = place.index(&repomd).await?;
-    let modules = place.modules(&repomd).await?;
-    let mut packages: Vec<Package> = names.iter().flat_map(|name| index.named(name)).collect();
+    let index = match place.kept_index(&repomd).await? {
+        None if all => Some(place.index(&repomd).await?),
+        kept => kept,
+    };
+    let mut packages: Vec<Package> = match &index {
+        Some(index) => names.iter().flat_map(|name| index.named(name)).collect(),
+        None => place.named(&repomd, names).await?,
+    };
     place.add_releases(&repomd, &mut packages).await?;
-    let filelists = repomd
-        .record(&RecordKind::Filelists)
-        .map(|record| FileLists { source: place.source.clone(), record: record.clone() });
     let metadata = RepositoryMetadata {
         id: id.clone(),
         url: repository.url.clone(),
@@ -78,32 +78,43 @@ pub async fn read(
         keys: trust.fingerprints(),
         packages,
     };
-    Ok(Loaded { metadata, index, modules, filelists })
+    Ok((metadata, Known { source: place.source, repomd, index }))
+}
+
+/// All packages of a repository, and its module streams.
+pub async fn whole(
+    context: &Context,
+    id: &RepositoryId,
+    known: &Known,
+) -> Result<(Arc<RepositoryIndex>, Modules)> {
+    let place = Place { context, id, source: known.source.clone() };
+    let index = match &known.index {
+        Some(index) => index.clone(),
+        None => place.index(&known.repomd).await?,
+    };
+    Ok((index, place.modules(&known.repomd).await?))
 }
 
 /// Who has which of these files, in one repository. The answer is kept: the lists of a distribution take seconds to read.
 pub async fn owners(
     context: &Context,
     id: &RepositoryId,
-    lists: &FileLists,
+    known: &Known,
     paths: &BTreeSet<String>,
 ) -> Result<Vec<(String, Nevra)>> {
-    let place = Place { context, id, source: lists.source.clone() };
+    let Some(record) = known.filelists() else { return Ok(Vec::new()) };
+    let place = Place { context, id, source: known.source.clone() };
     let asked: Vec<&str> = paths.iter().map(String::as_str).collect();
     let question = Sha256Digest::of(asked.join("\n").as_bytes());
-    let kept = context.state.indexes().join(format!("{}-files-{question}.json", lists.record.checksum.hex));
+    let kept = context.state.indexes().join(format!("{}-files-{question}.json", record.checksum.hex));
     if let Ok(bytes) = fs::read(&kept)
         && let Ok(answer) = serde_json::from_slice(&bytes)
     {
         return Ok(answer);
     }
     let patterns = paths.iter().map(|path| PathPattern::new(path)).collect();
-    let mut answer: Vec<(String, Nevra)> = place
-        .who_owns(&lists.record, patterns)
-        .await?
-        .into_iter()
-        .map(|owner| (owner.path, owner.nevra))
-        .collect();
+    let mut answer: Vec<(String, Nevra)> =
+        place.who_owns(record, patterns).await?.into_iter().map(|owner| (owner.path, owner.nevra)).collect();
     answer.retain(|(path, _)| paths.contains(path));
     place.keep(&kept, &serde_json::to_vec(&answer).map_err(|error| Failure::of(ExitCode::Internal, &error))?);
     Ok(answer)
@@ -114,11 +125,12 @@ pub async fn owners(
 pub async fn owners_among(
     context: &Context,
     id: &RepositoryId,
-    lists: &FileLists,
+    known: &Known,
     packages: BTreeSet<Nevra>,
     paths: &BTreeMap<&str, bool>,
 ) -> Result<BTreeSet<Nevra>> {
-    let place = Place { context, id, source: lists.source.clone() };
+    let Some(record) = known.filelists() else { return Ok(BTreeSet::new()) };
+    let place = Place { context, id, source: known.source.clone() };
     let paths: BTreeMap<String, bool> = paths.iter().map(|(path, is)| ((*path).to_owned(), *is)).collect();
     let read = move |opened: Opened, limits: &Limits| {
         let names: BTreeSet<&str> = packages.iter().map(|nevra| nevra.name.as_str()).collect();
@@ -140,7 +152,7 @@ pub async fn owners_among(
         )?;
         Ok(owners)
     };
-    place.read(&lists.record, read).await
+    place.read(record, read).await
 }
 
 struct Place<'a> {
@@ -213,22 +225,32 @@ impl Place<'_> {
         })
     }
 
-    /// All packages. The index is kept by the checksum of the metadata that it was made of, so that these are read, and
-    /// even fetched, once.
+    fn index_file(&self, primary: &Record) -> Utf8PathBuf {
+        self.context.state.indexes().join(format!("{}.index", primary.checksum.hex))
+    }
+
+    /// All packages, as an earlier command left them. They are kept by the checksum of the metadata that they are from.
+    /// What is damaged, or of another version of drivetrain, is made anew.
+    async fn kept_index(&self, repomd: &Repomd) -> Result<Option<Arc<RepositoryIndex>>> {
+        let path = self.index_file(self.record(repomd, &RecordKind::Primary)?);
+        let kept = blocking(move || RepositoryIndex::from_bytes(&fs::read(path).ok()?).ok()).await?;
+        Ok(kept.map(Arc::new))
+    }
+
+    /// All packages, which are then kept.
     async fn index(&self, repomd: &Repomd) -> Result<Arc<RepositoryIndex>> {
         let record = self.record(repomd, &RecordKind::Primary)?;
-        let kept = self.context.state.indexes().join(format!("{}.index", record.checksum.hex));
-        let path = kept.clone();
-        // What is damaged, or of another version of drivetrain, is made anew.
-        let known = blocking(move || RepositoryIndex::from_bytes(&fs::read(path).ok()?).ok()).await?;
-        if let Some(known) = known {
-            return Ok(Arc::new(known));
-        }
         let index = Arc::new(self.read(record, make_index).await?);
         let written = index.clone();
         let bytes = blocking(move || written.to_bytes()).await?;
-        self.keep(&kept, &bytes);
+        self.keep(&self.index_file(record), &bytes);
         Ok(index)
+    }
+
+    /// The packages of these names alone.
+    async fn named(&self, repomd: &Repomd, names: &[String]) -> Result<Vec<Package>> {
+        let (record, names) = (self.record(repomd, &RecordKind::Primary)?, names.to_vec());
+        self.read(record, move |opened, limits| named_packages(opened, limits, &names)).await
     }
 
     /// Its module streams; none where it says nothing of any.
@@ -318,4 +340,18 @@ fn make_index(opened: Opened, limits: &Limits) -> Result<RepositoryIndex, Unusab
     let mut builder = IndexBuilder::default();
     read_whole_primary(opened, limits, processors.min(MOST_PARSERS), |package| builder.push(&package))?;
     Ok(builder.finish()?)
+}
+
+fn named_packages(opened: Opened, limits: &Limits, names: &[String]) -> Result<Vec<Package>, Unusable> {
+    let mut builder = IndexBuilder::default();
+    read_primary(
+        opened,
+        limits,
+        |name, _| names.iter().any(|wanted| wanted == name),
+        |package| {
+            builder.push(&package);
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(builder.finish()?.packages().collect())
 }

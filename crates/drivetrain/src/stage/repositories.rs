@@ -11,22 +11,27 @@ use futures_util::future::try_join_all;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::blocking;
-use crate::stage::metadata::{self, FileLists, Loaded};
+use crate::stage::metadata::{self, Known};
 
-/// The repositories, read.
+/// The repositories, as far as a plan has to know them.
 pub struct Repositories {
     /// The train's.
     pub train: Vec<RepositoryMetadata>,
     /// The vendor's.
     pub vendor: RepositoryMetadata,
-    /// All packages of all of them.
+    known: BTreeMap<RepositoryId, Known>,
+    whole: Option<Whole>,
+}
+
+/// All packages of all repositories, in the state in which the plan saw them.
+pub struct Whole {
+    /// The packages.
     pub inventories: Inventories,
-    filelists: BTreeMap<RepositoryId, FileLists>,
     looked_up: BTreeSet<String>,
 }
 
 impl Repositories {
-    /// Reads all of them, at the same time.
+    /// Reads all of them, at the same time: what the plan asks for, or everything where userspace packages are wanted.
     pub async fn read(context: &Context, config: &Config) -> Result<Self> {
         let kernels = ["kernel-core", "kernel-devel"].map(str::to_owned);
         let source = [config.driver.source.clone()];
@@ -34,72 +39,90 @@ impl Repositories {
         let all: Vec<(RepositoryId, &Repository)> = config.repositories().collect();
         let reading = all.iter().map(|(id, repository)| {
             let names: &[String] = if *id == driver { &source } else { &kernels };
-            metadata::read(context, id, repository, names)
+            metadata::read(context, id, repository, names, config.driver.userspace.is_some())
         });
-        let mut loaded = try_join_all(reading).await?;
+        let (mut train, known): (Vec<RepositoryMetadata>, Vec<Known>) =
+            try_join_all(reading).await?.into_iter().unzip();
+        let known = all.into_iter().map(|(id, _)| id).zip(known).collect();
         // The driver's is the last of `Config::repositories`.
-        let Some(vendor) = loaded.pop() else {
+        let Some(vendor) = train.pop() else {
             return Err(Failure::new(ExitCode::Internal, "a configuration without repositories"));
         };
-        let modules = together(&loaded);
+        Ok(Self { train, vendor, known, whole: None })
+    }
+
+    /// All packages; read when they are asked for first.
+    async fn whole(&mut self, context: &Context, config: &Config) -> Result<&mut Whole> {
+        let whole = match self.whole.take() {
+            Some(whole) => whole,
+            None => self.read_whole(context, config).await?,
+        };
+        Ok(self.whole.insert(whole))
+    }
+
+    async fn read_whole(&self, context: &Context, config: &Config) -> Result<Whole> {
+        let reading = self.known.iter().map(async |(id, known)| {
+            let (index, modules) = metadata::whole(context, id, known).await?;
+            let inventory = Inventory { id: id.clone(), index, hidden: BTreeSet::new(), owners: Vec::new() };
+            Ok::<_, Failure>((inventory, modules))
+        });
+        let (mut train, mut vendors): (Vec<_>, Vec<_>) = try_join_all(reading)
+            .await?
+            .into_iter()
+            .partition(|(inventory, _)| inventory.id != config.driver.repository_id);
+        let Some((vendor, _)) = vendors.pop() else {
+            return Err(Failure::new(ExitCode::Internal, "a configuration without a driver's repository"));
+        };
+        let modules = together(train.iter().map(|(_, modules)| modules));
         for unknown in unknown_streams(config, &modules) {
             context.reporter.warn(unknown);
         }
-        Ok(Self::of(config, &modules, loaded, vendor))
-    }
-
-    fn of(config: &Config, modules: &Modules, train: Vec<Loaded>, vendor: Loaded) -> Self {
-        let filelists = train
-            .iter()
-            .chain([&vendor])
-            .filter_map(|loaded| Some((loaded.metadata.id.clone(), loaded.filelists.clone()?)))
-            .collect();
         // What is published is not subject to module streams (`module_hotfixes`), and so the vendor's is not either.
-        let train_inventories = train
-            .iter()
-            .map(|loaded| {
-                let hidden = hidden(config, modules, loaded);
-                Inventory { hidden, ..inventory(loaded) }
-            })
-            .collect();
-        Self {
-            inventories: Inventories { train: train_inventories, vendor: inventory(&vendor) },
-            train: train.into_iter().map(|loaded| loaded.metadata).collect(),
-            vendor: vendor.metadata,
-            filelists,
-            looked_up: BTreeSet::new(),
+        for (inventory, _) in &mut train {
+            inventory.hidden = hidden(config, &modules, inventory);
         }
+        let train = train.into_iter().map(|(inventory, _)| inventory).collect();
+        Ok(Whole { inventories: Inventories { train, vendor }, looked_up: BTreeSet::new() })
     }
 
-    /// Finds out who has the files that are asked for, until nothing new is: each owner may need further files.
+    /// All packages, after who has the files that are asked for was found out, until nothing new is: each owner may need
+    /// further files.
     pub async fn look_up_all(
         &mut self,
         context: &Context,
+        config: &Config,
         ask: impl Fn(&Inventories) -> BTreeSet<String> + Clone + Send + 'static,
-    ) -> Result<()> {
+    ) -> Result<Inventories> {
         loop {
-            let (ask, inventories) = (ask.clone(), self.inventories.clone());
-            let paths = blocking(move || ask(&inventories)).await?;
-            if !self.look_up(context, &paths).await? {
-                return Ok(());
+            let inventories = self.whole(context, config).await?.inventories.clone();
+            let (ask, asked) = (ask.clone(), inventories.clone());
+            let paths = blocking(move || ask(&asked)).await?;
+            if !self.look_up(context, config, &paths).await? {
+                return Ok(inventories);
             }
         }
     }
 
     /// Finds out who has these files. Whether any of them was not known yet.
-    async fn look_up(&mut self, context: &Context, paths: &BTreeSet<String>) -> Result<bool> {
-        let new: BTreeSet<String> = paths.difference(&self.looked_up).cloned().collect();
+    async fn look_up(
+        &mut self,
+        context: &Context,
+        config: &Config,
+        paths: &BTreeSet<String>,
+    ) -> Result<bool> {
+        let looked_up = &self.whole(context, config).await?.looked_up;
+        let new: BTreeSet<String> = paths.difference(looked_up).cloned().collect();
         if new.is_empty() {
             return Ok(false);
         }
-        let asking = self.filelists.iter().map(|(id, lists)| metadata::owners(context, id, lists, &new));
-        let answers = try_join_all(asking).await?;
+        let asking = self.known.iter().map(|(id, known)| metadata::owners(context, id, known, &new));
         let mut answers: BTreeMap<RepositoryId, Vec<(String, Nevra)>> =
-            self.filelists.keys().cloned().zip(answers).collect();
-        for inventory in self.inventories.iter_mut() {
+            self.known.keys().cloned().zip(try_join_all(asking).await?).collect();
+        let whole = self.whole(context, config).await?;
+        for inventory in whole.inventories.iter_mut() {
             inventory.owners.extend(answers.remove(&inventory.id).unwrap_or_default());
         }
-        self.looked_up.extend(new);
+        whole.looked_up.extend(new);
         Ok(true)
     }
 
@@ -108,45 +131,34 @@ impl Repositories {
     pub async fn neighbours(
         &self,
         context: &Context,
+        inventories: &Inventories,
         packages: &[Nevra],
         paths: &BTreeMap<&str, bool>,
-    ) -> Result<BTreeMap<RepositoryId, BTreeSet<Nevra>>> {
-        let mut found = BTreeMap::new();
-        for inventory in &self.inventories.train {
+    ) -> Result<Vec<(RepositoryId, Vec<Package>)>> {
+        let mut found = Vec::new();
+        for inventory in &inventories.train {
             let here: BTreeSet<Nevra> =
                 packages.iter().filter(|nevra| inventory.has(nevra)).cloned().collect();
-            if let (Some(lists), false) = (self.filelists.get(&inventory.id), here.is_empty()) {
-                let owners = metadata::owners_among(context, &inventory.id, lists, here, paths).await?;
-                found.insert(inventory.id.clone(), owners);
+            if let (Some(known), false) = (self.known.get(&inventory.id), here.is_empty()) {
+                let owners = metadata::owners_among(context, &inventory.id, known, here, paths).await?;
+                let packages = owners.iter().flat_map(|nevra| {
+                    inventory.index.named(&nevra.name).filter(|package| package.nevra == *nevra)
+                });
+                found.push((inventory.id.clone(), packages.collect()));
             }
         }
         Ok(found)
     }
-
-    /// What a repository of the train says of a package.
-    pub fn package(&self, id: &RepositoryId, nevra: &Nevra) -> Option<Package> {
-        let inventory = self.inventories.train.iter().find(|inventory| inventory.id == *id)?;
-        inventory.index.named(&nevra.name).find(|package| package.nevra == *nevra)
-    }
-}
-
-fn inventory(loaded: &Loaded) -> Inventory {
-    Inventory {
-        id: loaded.metadata.id.clone(),
-        index: loaded.index.clone(),
-        hidden: BTreeSet::new(),
-        owners: Vec::new(),
-    }
 }
 
 /// The modules of all repositories: one may have a stream's packages, and another say that it is the default.
-fn together(train: &[Loaded]) -> Modules {
-    let mut all = Modules::default();
-    for loaded in train {
-        all.builds.extend(loaded.modules.builds.iter().cloned());
-        all.defaults.extend(loaded.modules.defaults.clone());
+fn together<'m>(all: impl Iterator<Item = &'m Modules>) -> Modules {
+    let mut together = Modules::default();
+    for modules in all {
+        together.builds.extend(modules.builds.iter().cloned());
+        together.defaults.extend(modules.defaults.clone());
     }
-    all
+    together
 }
 
 /// Streams that the configuration enables and no repository has: a misspelt one hides what it should show.
@@ -173,10 +185,10 @@ fn unknown_streams(config: &Config, modules: &Modules) -> Vec<String> {
         .collect()
 }
 
-fn hidden(config: &Config, modules: &Modules, loaded: &Loaded) -> BTreeSet<Nevra> {
+fn hidden(config: &Config, modules: &Modules, inventory: &Inventory) -> BTreeSet<Nevra> {
     if modules.builds.is_empty() {
         return BTreeSet::new();
     }
-    let packages: Vec<Nevra> = loaded.index.nevras().collect();
+    let packages: Vec<Nevra> = inventory.index.nevras().collect();
     modules.hidden(&config.train.module_streams, packages.iter())
 }

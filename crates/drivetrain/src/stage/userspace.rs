@@ -22,8 +22,8 @@ pub async fn make(
     let Some(settings) = &config.driver.userspace else { return Ok(None) };
     let (known, own_index, wanted) = (config.clone(), own.clone(), settings.packages.clone());
     let ask = move |inventories: &Inventories| files_to_look_up(&known, inventories, &own_index, &wanted);
-    repositories.look_up_all(context, ask).await?;
-    let (config, inventories, own) = (config.clone(), repositories.inventories.clone(), own.clone());
+    let inventories = repositories.look_up_all(context, config, ask).await?;
+    let (config, own) = (config.clone(), own.clone());
     Ok(blocking(move || userspace(&config, &inventories, &own)).await??)
 }
 
