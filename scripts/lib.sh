@@ -65,3 +65,8 @@ world_up() {
 	local world=$DRIVETRAIN_LAB/world
 	[ -e "$world" ] || cargo run --quiet -p drivetrain-lab -- world --dir "$DRIVETRAIN_LAB" "$world"
 }
+
+# pulp_up: installs the Pulps in the lab that tests start servers from, where they are not there or old ones.
+pulp_up() {
+	cargo run --quiet -p drivetrain-lab -- pulp install --dir "$DRIVETRAIN_LAB" --release all
+}

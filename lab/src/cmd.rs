@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 const TAIL: usize = 25;
 
 /// A command, its program looked up in `PATH`.
-pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     // Sorting, messages and dates of every tool are the same wherever the lab is built.
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").stdin(Stdio::null());
@@ -18,13 +18,13 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// Runs to the end; what it wrote to standard output.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("starting {}", describe(command)))?;
     finish(command, output)
 }
 
 /// Runs with `input` on standard input; what it wrote to standard output.
-pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<String> {
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<String> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

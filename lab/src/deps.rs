@@ -28,6 +28,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("cpio", "cpio"),
     ("kmod", "depmod"),
     ("util-linux", "unshare"),
+    ("curl", "curl"),
+    ("postgresql", ""),
+    ("python3-venv", ""),
+    ("libglib2.0-0", ""),
 ];
 
 /// Installs them with apt, or prints them.

@@ -5,13 +5,13 @@
 #![expect(clippy::print_stdout, reason = "a program for developers: what it says is its output")]
 
 mod cache;
-mod cmd;
 mod debian;
 mod deps;
 mod driver;
 mod header;
 mod kernels;
 mod keys;
+mod pulp_command;
 mod repack;
 mod repo;
 mod rpm;
@@ -25,6 +25,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
+use drivetrain_lab::{cmd, say};
 use fs_err as fs;
 
 use crate::cache::Cache;
@@ -56,6 +57,9 @@ enum Command {
     Serve(serve::Options),
     /// Write a repository of metadata as large as a distribution's
     World(world::Options),
+    /// A real Pulp server: installed in the lab, or run for trying things out
+    #[command(subcommand)]
+    Pulp(pulp_command::Command),
     /// Install what building the lab needs
     Deps {
         /// Only print the packages
@@ -69,13 +73,9 @@ fn main() -> Result<()> {
         Command::Up { dir, refresh, kernels } => up(&dir, refresh, usize::from(kernels)),
         Command::Serve(options) => serve::serve(&options),
         Command::World(options) => world::write(&options),
+        Command::Pulp(command) => pulp_command::run(&command),
         Command::Deps { print } => deps::install(print),
     }
-}
-
-/// One line of progress.
-pub(crate) fn say(line: std::fmt::Arguments<'_>) {
-    println!("lab: {line}");
 }
 
 /// An open lab.

@@ -1,0 +1,210 @@
+//! Processes that cannot outlive the one that started them.
+//!
+//! A server is a dozen processes that fork others. They run in a PID namespace, whose first process reads a pipe
+//! that this process holds the other end of. When this process closes it, or ends in whatever way, the first
+//! process ends too, and with it the kernel ends all others. A shell outside of the namespace then removes the
+//! directory. No thread has to live for that, as it would with a signal at the death of a parent. The namespace of
+//! System V objects is their own as well: a database that is killed would leave some behind.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use jiff::Timestamp;
+use rustix::process::Signal;
+
+use super::processes::{children, has_ended, inner_number, is_enclosed, poll, signal, tree};
+use crate::cmd::command;
+
+/// How long a namespace may take to be there.
+const ENCLOSING: Duration = Duration::from_secs(10);
+/// How long processes may take to end that were killed.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// The shell that stays outside. `cat` is what reads the pipe; the shell around it buries orphans.
+const SCRIPT: &str = r#"
+directory=$1
+shift
+setpriv --pdeathsig KILL unshare --pid --ipc --fork --kill-child=KILL "$@" \
+    sh -c 'exec 3<&0; cat <&3 >/dev/null & wait $!'
+[ -z "$directory" ] || rm -rf --one-file-system -- "$directory"
+"#;
+
+/// Whether this process may become others.
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A PID namespace, and all that runs in it.
+pub(super) struct Enclosure {
+    /// The pipe. Dropped to end everything.
+    pipe: Option<ChildStdin>,
+    outside: Child,
+    /// A process in the namespace that lives as long as it.
+    inside: u32,
+}
+
+impl Enclosure {
+    /// Makes one. At its end, `remove` is removed. `hold` is kept open until then: with a lock on it, nobody else
+    /// gets that before all processes are gone.
+    pub(super) fn new(remove: Option<&Utf8Path>, hold: Option<File>) -> Result<Self> {
+        let mut outside = command("sh")
+            .args(["-c", SCRIPT, "sh", remove.map_or("", Utf8Path::as_str)])
+            .args(if is_root() { &[][..] } else { &["--user", "--map-current-user"] })
+            .stdin(Stdio::piped())
+            .stdout(hold.map_or_else(Stdio::null, Stdio::from))
+            .stderr(Stdio::piped())
+            // Neither an interrupt at the keyboard nor the end of a group of tests keeps it from tidying up.
+            .process_group(0)
+            .spawn()
+            .context("starting a shell")?;
+        let pipe = outside.stdin.take();
+        let mut enclosure = Enclosure { pipe, outside, inside: 0 };
+        enclosure.inside = enclosure.first()?;
+        Ok(enclosure)
+    }
+
+    fn first(&mut self) -> Result<u32> {
+        let root = self.outside.id();
+        let found = poll(ENCLOSING, || {
+            let ended = !matches!(self.outside.try_wait(), Ok(None));
+            let inside = tree(root).into_iter().find(|process| is_enclosed(*process));
+            (ended || inside.is_some()).then_some(inside)
+        });
+        let Some(inside) = found.flatten() else {
+            drop(self.pipe.take());
+            let mut said = String::new();
+            if let Some(mut errors) = self.outside.stderr.take() {
+                errors.read_to_string(&mut said)?;
+            }
+            bail!("a PID namespace cannot be made here: {}", said.trim());
+        };
+        Ok(inside)
+    }
+
+    /// A command that will run in it.
+    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = command("nsenter");
+        command.args(["--target", &self.inside.to_string(), "--pid", "--ipc"]);
+        if !is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.arg("--").arg(program);
+        command
+    }
+}
+
+impl Drop for Enclosure {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        drop(self.outside.wait());
+    }
+}
+
+/// A process of a server, and what it forked.
+pub(super) struct Process {
+    name: String,
+    /// The program that entered the namespace. Its only child is what was asked for; it ends with that.
+    entering: Child,
+    started: Timestamp,
+    log: Utf8PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, which is an [`Enclosure`]'s. What it says is added to `log`.
+    pub(super) fn start(name: impl Into<String>, mut command: Command, log: Utf8PathBuf) -> Result<Self> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log)?.into_file();
+        let name = name.into();
+        let started = Timestamp::now();
+        let entering = command
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        Ok(Process { name, entering, started, log })
+    }
+
+    /// What it is called in messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process number.
+    fn id(&self) -> Option<u32> {
+        children(self.entering.id()).first().copied()
+    }
+
+    /// The process number that it knows itself by.
+    pub(super) fn inner_id(&self) -> Option<u32> {
+        self.id().and_then(inner_number)
+    }
+
+    pub(super) fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Fails where it has ended, with its last words.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.entering.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} has ended ({status}):\n{}", self.name, self.last_words()),
+        }
+    }
+
+    pub(super) fn last_words(&self) -> String {
+        last_lines(&fs::read_to_string(&self.log).unwrap_or_default(), 25)
+    }
+
+    /// Asks it to end by a signal, and kills what is left of it after a while.
+    pub(super) fn end(mut self, with: Signal, patience: Duration) {
+        let all = tree(self.entering.id());
+        if let Some(process) = self.id() {
+            signal(process, with);
+        }
+        let _ = poll(patience, || self.entering.try_wait().ok().flatten());
+        kill(&all);
+    }
+
+    /// Kills it and all that it forked.
+    pub(super) fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.entering.try_wait(), Ok(None)) {
+            // Stopped first, it cannot replace a child that is killed before it.
+            if let Some(process) = self.id() {
+                signal(process, Signal::STOP);
+            }
+            kill(&tree(self.entering.id()));
+            // It stops with its child, or has no child yet.
+            drop(self.entering.kill());
+        }
+        drop(self.entering.wait());
+    }
+}
+
+/// Kills those that are in a namespace. What is not has entered one, and ends with its child; or it is another's,
+/// which has come by the number of one that is gone.
+fn kill(processes: &[u32]) {
+    let enclosed: Vec<u32> = processes.iter().copied().filter(|process| is_enclosed(*process)).collect();
+    for process in &enclosed {
+        signal(*process, Signal::KILL);
+    }
+    // They end when they get round to it, and until then their ports are taken.
+    let _ = poll(ENDING, || enclosed.iter().all(|process| has_ended(*process)).then_some(()));
+}
+
+/// The last lines of a text.
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,267 @@
+//! What servers start from, made once in a lab.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use rustix::process::Signal;
+use sha2::{Digest as _, Sha256};
+
+use super::Release;
+use super::database::Postgres;
+use super::enclosure::{Enclosure, Process};
+use super::home::{Home, Ports, without_others};
+use super::server::{Options, temporary_directory};
+use crate::cmd::{command, run};
+
+/// Raised when the code here changes what an installation looks like.
+const VERSION: &str = "1";
+/// The administrator's password.
+pub(super) const PASSWORD: &str = "password";
+
+/// A Pulp that is installed in a lab: a virtual environment, and a database that is migrated and empty.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    release: Release,
+    directory: Utf8PathBuf,
+    postgres: Postgres,
+    python: &'static str,
+    keys: Keys,
+}
+
+/// Digests over what the two parts are made from.
+#[derive(Debug, Clone)]
+struct Keys {
+    environment: String,
+    template: String,
+}
+
+impl Installation {
+    /// The installation of a lab, made where there is none or an old one. It takes about a minute, and a network.
+    pub fn ensure(lab: &Utf8Path, release: Release) -> Result<Self> {
+        let directory = directory(lab, release);
+        fs::create_dir_all(&directory)?;
+        let installation = Self::at(directory.canonicalize_utf8()?, release)?;
+        if installation.use_lock()?.is_some() {
+            return Ok(installation);
+        }
+        let lock = installation.lock_file()?;
+        if lock.try_lock().is_err() {
+            crate::say(format_args!("waiting for those that use the old Pulp ({release}) or make a new one"));
+            lock.lock().with_context(|| format!("locking {}", installation.directory))?;
+        }
+        installation.make(lock)?;
+        Ok(installation)
+    }
+
+    /// The installation of a lab, where it is complete and not an old one.
+    pub fn find(lab: &Utf8Path, release: Release) -> Result<Option<Self>> {
+        let Ok(directory) = directory(lab, release).canonicalize_utf8() else { return Ok(None) };
+        let installation = Self::at(directory, release)?;
+        Ok(installation.is_complete().then_some(installation))
+    }
+
+    fn at(directory: Utf8PathBuf, release: Release) -> Result<Self> {
+        let postgres = Postgres::find()?;
+        let (python, version) = python()?;
+        let environment = digest(&[VERSION, release.requirements(), &version, directory.as_str()]);
+        let user = rustix::process::geteuid().as_raw().to_string();
+        let template = digest(&[VERSION, release.requirements(), &postgres.version, &user]);
+        let keys = Keys { environment, template };
+        Ok(Installation { release, directory, postgres, python, keys })
+    }
+
+    /// Which Pulp it is.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    /// Its directory in the lab.
+    #[must_use]
+    pub fn directory(&self) -> &Utf8Path {
+        &self.directory
+    }
+
+    /// A program of the virtual environment: `pulp`, say, which is pulp-cli.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Utf8PathBuf {
+        self.environment().join("bin").join(name)
+    }
+
+    pub(super) fn postgres(&self) -> &Postgres {
+        &self.postgres
+    }
+
+    /// What tells this installation's database from another's.
+    pub(super) fn key(&self) -> &str {
+        &self.keys.template
+    }
+
+    fn environment(&self) -> Utf8PathBuf {
+        self.directory.join("venv")
+    }
+
+    fn template(&self) -> Utf8PathBuf {
+        self.directory.join("template")
+    }
+
+    /// The stamps are the last to be written.
+    fn is_complete(&self) -> bool {
+        is_stamped(&self.environment(), &self.keys.environment)
+            && is_stamped(&self.template(), &self.keys.template)
+    }
+
+    fn lock_file(&self) -> Result<File> {
+        Ok(fs::File::create(self.directory.join("lock"))?.into_file())
+    }
+
+    /// A lock that keeps it from being made anew; `None` where it has to be.
+    pub(super) fn use_lock(&self) -> Result<Option<File>> {
+        if !self.is_complete() {
+            return Ok(None);
+        }
+        let lock = self.lock_file()?;
+        lock.lock_shared().with_context(|| format!("locking {}", self.directory))?;
+        // Others may have begun to make another one before it was locked.
+        Ok(self.is_complete().then_some(lock))
+    }
+
+    fn make(&self, lock: File) -> Result<()> {
+        let started = Instant::now();
+        // Who is killed leaves no pip behind that goes on installing, and the lock until it has ended.
+        let enclosure = Enclosure::new(None, Some(lock))?;
+        if !is_stamped(&self.environment(), &self.keys.environment) {
+            crate::say(format_args!("installing Pulp ({})", self.release));
+            self.make_environment(&enclosure)?;
+        }
+        if !is_stamped(&self.template(), &self.keys.template) {
+            crate::say(format_args!("migrating a database for Pulp ({})", self.release));
+            self.make_template()?;
+        }
+        crate::say(format_args!(
+            "Pulp ({}) is there after {:.1} s",
+            self.release,
+            started.elapsed().as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    /// A virtual environment has its path in its programs, and so cannot be made elsewhere and renamed. What a
+    /// killed one leaves has no stamp.
+    fn make_environment(&self, enclosure: &Enclosure) -> Result<()> {
+        let environment = self.environment();
+        remove(&environment)?;
+        let requirements = self.directory.join("requirements.txt");
+        fs::write(&requirements, self.release.requirements())?;
+        let quietly = |program: &str, arguments: &[&str]| {
+            let mut command = enclosure.command(program);
+            without_others(&mut command);
+            run(command.args(arguments))
+        };
+        let venv = quietly(self.python, &["-m", "venv", environment.as_str()]);
+        venv.context("making a virtual environment (is python3-venv installed? run `drivetrain-lab deps`)")?;
+        let pip = self.program("pip");
+        let install = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"];
+        quietly(pip.as_str(), &[&install[..], &["--requirement", requirements.as_str()]].concat())?;
+        quietly(pip.as_str(), &["check", "--disable-pip-version-check"])?;
+        stamp(&environment, &self.keys.environment)
+    }
+
+    fn make_template(&self) -> Result<()> {
+        let directory = temporary_directory()?;
+        let enclosure = Enclosure::new(Some(&directory), None)?;
+        let home = Home::create(&directory)?;
+        let process = self.migrated(&enclosure, &home)?;
+        // Ended orderly: what is copied needs no recovery.
+        process.end(Signal::INT, Duration::from_secs(60));
+        self.keep(&home)
+    }
+
+    /// A running database with Pulp's tables and its administrator in it.
+    fn migrated(&self, enclosure: &Enclosure, home: &Home) -> Result<Process> {
+        self.postgres.initialise(enclosure, home)?;
+        let process = self.postgres.start(enclosure, home)?;
+        self.postgres.sql(home, "postgres", "CREATE ROLE pulp LOGIN")?;
+        self.postgres.sql(home, "postgres", "CREATE DATABASE pulp OWNER pulp ENCODING 'UTF8'")?;
+        // A Fernet key: 32 random bytes.
+        let key = "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())";
+        fs::write(home.encryption_key(), run(command(self.program("python")).args(["-c", key]))?)?;
+        home.write_settings(Ports { api: 24817, content: 24816 }, &Options::default())?;
+        let manage =
+            |arguments: &[&str]| run(home.program(enclosure, self, "pulpcore-manager").args(arguments));
+        manage(&["migrate", "--noinput"])?;
+        manage(&["reset-admin-password", "--password", PASSWORD])?;
+        Ok(process)
+    }
+
+    /// Puts a database that has ended into place.
+    fn keep(&self, home: &Home) -> Result<()> {
+        let aside = self.directory.join("template.new");
+        remove(&aside)?;
+        fs::create_dir(&aside)?;
+        copy(&home.database(), &aside.join("pg"))?;
+        copy(&home.encryption_key(), &aside.join("key"))?;
+        stamp(&aside, &self.keys.template)?;
+        remove(&self.template())?;
+        fs::rename(aside, self.template())?;
+        Ok(())
+    }
+
+    /// Gives a server a database of its own.
+    pub(super) fn copy_template(&self, home: &Home) -> Result<()> {
+        remove(&home.database())?;
+        copy(&self.template().join("key"), &home.encryption_key())?;
+        copy(&self.template().join("pg"), &home.database())
+    }
+}
+
+fn directory(lab: &Utf8Path, release: Release) -> Utf8PathBuf {
+    lab.join("pulp").join(release.name())
+}
+
+/// A Python that is new enough, and its version. Debian's first: it is the one that python3-venv belongs to.
+fn python() -> Result<(&'static str, String)> {
+    let check = "import sys; print(sys.version); sys.exit(sys.version_info < (3, 11))";
+    for program in ["/usr/bin/python3", "python3"] {
+        if let Ok(version) = run(command(program).args(["-c", check])) {
+            return Ok((program, version));
+        }
+    }
+    bail!("not installed: a Python from 3.11 on, with its module venv (run `drivetrain-lab deps`)")
+}
+
+fn digest(inputs: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for input in inputs {
+        digest.update((input.len() as u64).to_le_bytes());
+        digest.update(input);
+    }
+    hex::encode(digest.finalize())
+}
+
+fn stamp(directory: &Utf8Path, key: &str) -> Result<()> {
+    let partial = directory.join("stamp.new");
+    fs::write(&partial, key)?;
+    fs::rename(partial, directory.join("stamp"))?;
+    Ok(())
+}
+
+fn is_stamped(directory: &Utf8Path, key: &str) -> bool {
+    fs::read_to_string(directory.join("stamp")).is_ok_and(|present| present == key)
+}
+
+fn remove(directory: &Utf8Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    Ok(())
+}
+
+/// With owners and modes: PostgreSQL insists on both.
+fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    run(command("cp").args(["-a", "--reflink=auto", "--"]).args([from, to]))?;
+    Ok(())
+}
