@@ -244,7 +244,10 @@ fn redirect_target(from: &Url, response: &Response) -> Result<Url, RedirectProbl
 /// Made here and not by the HTTP library for two reasons: the library wants a process-wide choice of
 /// cryptography, and refuses to work at all on a machine that has no certificates, plain HTTP included. Here
 /// such a machine gets as far as the first TLS handshake, whose error says what is missing.
-fn tls_config(ca: Option<&camino::Utf8Path>) -> Result<ClientConfig, Problem> {
+///
+/// # Errors
+/// Where the file cannot be read, or has no certificate in it.
+pub fn tls_config(ca: Option<&camino::Utf8Path>) -> Result<ClientConfig, Problem> {
     let mut roots = RootCertStore::empty();
     let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
@@ -278,7 +281,9 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-fn tls_error(error: &(dyn Error + 'static)) -> Option<String> {
+/// What the TLS library said, where an error is its.
+#[must_use]
+pub fn tls_error(error: &(dyn Error + 'static)) -> Option<String> {
     chain(error).find_map(|link| {
         // An I/O error's `source` skips the error that it wraps, and there may be several around each other.
         let mut link = link;
