@@ -1,57 +1,18 @@
-//! Where a cell's repository stands below the publication directory.
+//! Where a cell's repository stands below the publication directory, or below Pulp's content.
 
 use std::fmt;
 
-use drivetrain_model::{Cell, TrainName};
+use drivetrain_model::Cell;
 use serde::{Serialize, Serializer};
 
-use crate::DriverName;
+use crate::placeholders::{Placeholder, TemplateError};
+use crate::{ChannelName, DriverName, Template};
 
 /// A path template such as `{train}/{driver}/{kernel}/{arch}`. Holds `{kernel}`, so that repositories of
 /// different kernels never share a path, and can name nothing outside its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    segments: Vec<Vec<Part>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Placeholder(Placeholder),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Placeholder {
-    Train,
-    Driver,
-    Kernel,
-    Arch,
-    Name,
-}
-
-const PLACEHOLDERS: [(&str, Placeholder); 5] = [
-    ("train", Placeholder::Train),
-    ("driver", Placeholder::Driver),
-    ("kernel", Placeholder::Kernel),
-    ("arch", Placeholder::Arch),
-    ("name", Placeholder::Name),
-];
-
-/// Why a text is no layout.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LayoutError {
-    #[error("`{{kernel}}` is missing, and repositories of different kernels would overwrite each other")]
-    NoKernel,
-    #[error("{0:?} is not a placeholder: there are {{train}}, {{driver}}, {{kernel}}, {{arch}} and {{name}}")]
-    Unknown(String),
-    #[error("a `{{` is not closed")]
-    Unclosed,
-    #[error("it must be a relative path without empty parts")]
-    EmptySegment,
-    #[error(
-        "{0:?} cannot be part of the path: letters, digits and `._+~^-` can, and `.` and `-` not at its beginning"
-    )]
-    Segment(String),
+    segments: Vec<Template>,
 }
 
 impl Layout {
@@ -59,86 +20,42 @@ impl Layout {
     /// directory shows for which kernels a version was built.
     pub const DEFAULT: &str = "{train}/{driver}/{kernel}/{arch}";
 
-    pub(crate) fn parse(text: &str) -> Result<Self, LayoutError> {
-        let segments: Vec<Vec<Part>> = text.split('/').map(segment).collect::<Result<_, _>>()?;
-        if !segments.iter().flatten().any(|part| *part == Part::Placeholder(Placeholder::Kernel)) {
-            return Err(LayoutError::NoKernel);
-        }
-        Ok(Self { segments })
+    /// The same below each channel: what a site has where it has channels.
+    pub const DEFAULT_WITH_CHANNELS: &str = "{channel}/{train}/{driver}/{kernel}/{arch}";
+
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
+        let segments: Vec<Template> = text.split('/').map(Template::segment).collect::<Result<_, _>>()?;
+        let layout = Self { segments };
+        if layout.has(Placeholder::Kernel) { Ok(layout) } else { Err(TemplateError::NoKernel) }
     }
 
-    /// The path of a cell's repository: relative, with `/` between its parts.
+    fn has(&self, placeholder: Placeholder) -> bool {
+        self.segments.iter().any(|segment| segment.has(placeholder))
+    }
+
+    /// Whether `{channel}` is in it, so that each channel has a path of its own.
     #[must_use]
-    pub fn path(&self, cell: &Cell, name: &DriverName) -> String {
-        let segments: Vec<String> = self
-            .segments
-            .iter()
-            .map(|parts| {
-                parts
-                    .iter()
-                    .map(|part| match part {
-                        Part::Text(text) => text.as_str(),
-                        Part::Placeholder(Placeholder::Train) => cell.train.as_str(),
-                        Part::Placeholder(Placeholder::Driver) => cell.driver.as_str(),
-                        Part::Placeholder(Placeholder::Kernel) => cell.kernel.as_str(),
-                        Part::Placeholder(Placeholder::Arch) => cell.arch.as_str(),
-                        Part::Placeholder(Placeholder::Name) => name.as_str(),
-                    })
-                    .collect()
-            })
-            .collect();
+    pub fn has_channel(&self) -> bool {
+        self.has(Placeholder::Channel)
+    }
+
+    /// The path of a cell's repository, in a channel where there are channels: relative, with `/` between its parts.
+    /// Without a channel `{channel}` stays as it is, and a checked configuration has none then.
+    #[must_use]
+    pub fn path(&self, cell: &Cell, name: &DriverName, channel: Option<&ChannelName>) -> String {
+        let segments: Vec<String> =
+            self.segments.iter().map(|segment| segment.text(cell, name, channel)).collect();
         segments.join("/")
     }
 }
 
-fn segment(text: &str) -> Result<Vec<Part>, LayoutError> {
-    if text.is_empty() {
-        return Err(LayoutError::EmptySegment);
-    }
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(open) = rest.find('{') {
-        if open > 0 {
-            parts.push(Part::Text(rest[..open].to_owned()));
-        }
-        let (name, after) = rest[open + 1..].split_once('}').ok_or(LayoutError::Unclosed)?;
-        let placeholder = PLACEHOLDERS.iter().find(|(known, _)| *known == name);
-        let (_, placeholder) = placeholder
-            .ok_or_else(|| LayoutError::Unknown(format!("{{{name}}}").chars().take(40).collect()))?;
-        parts.push(Part::Placeholder(*placeholder));
-        rest = after;
-    }
-    if !rest.is_empty() {
-        parts.push(Part::Text(rest.to_owned()));
-    }
-    // Names are path segments by their own rules. With one of them in place of each placeholder the whole
-    // segment has to pass the same rules: no `..`, no hidden file, no strange character.
-    let sample: String = parts
-        .iter()
-        .map(|part| match part {
-            Part::Text(text) => text.as_str(),
-            Part::Placeholder(_) => "x",
-        })
-        .collect();
-    TrainName::parse(&sample).map_err(|_| LayoutError::Segment(text.chars().take(80).collect()))?;
-    Ok(parts)
-}
-
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, parts) in self.segments.iter().enumerate() {
+        for (position, segment) in self.segments.iter().enumerate() {
             if position > 0 {
                 f.write_str("/")?;
             }
-            for part in parts {
-                match part {
-                    Part::Text(text) => f.write_str(text)?,
-                    Part::Placeholder(placeholder) => {
-                        let name = PLACEHOLDERS.iter().find(|(_, known)| known == placeholder);
-                        write!(f, "{{{}}}", name.map_or("", |(name, _)| name))?;
-                    }
-                }
-            }
+            write!(f, "{segment}")?;
         }
         Ok(())
     }
@@ -153,7 +70,8 @@ impl Serialize for Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use drivetrain_model::{Architecture, DriverVersion, KernelRelease};
+    use drivetrain_model::{Architecture, DriverVersion, KernelRelease, TrainName};
+    use proptest::prelude::*;
 
     fn cell() -> Cell {
         Cell {
@@ -164,16 +82,27 @@ mod tests {
         }
     }
 
+    fn path(layout: &str, channel: Option<&str>) -> String {
+        let channel = channel.map(|text| ChannelName::parse(text).unwrap());
+        let name = DriverName("doca-ofed".to_owned());
+        Layout::parse(layout).unwrap().path(&cell(), &name, channel.as_ref())
+    }
+
     #[test]
     fn placeholders_are_filled_in() {
-        let name = DriverName("doca-ofed".to_owned());
-        let path = |text: &str| Layout::parse(text).unwrap().path(&cell(), &name);
-        assert_eq!(path(Layout::DEFAULT), "rocky-9.4/3.2.0/5.14.0-427.31.1.el9_4.x86_64/x86_64");
+        assert_eq!(path(Layout::DEFAULT, None), "rocky-9.4/3.2.0/5.14.0-427.31.1.el9_4.x86_64/x86_64");
         assert_eq!(
-            path("kmods/{name}-{driver}-{kernel}"),
+            path(Layout::DEFAULT_WITH_CHANNELS, Some("release")),
+            "release/rocky-9.4/3.2.0/5.14.0-427.31.1.el9_4.x86_64/x86_64"
+        );
+        assert_eq!(
+            path("kmods/{name}-{driver}-{kernel}", None),
             "kmods/doca-ofed-3.2.0-5.14.0-427.31.1.el9_4.x86_64"
         );
+        assert_eq!(path(Layout::DEFAULT, Some("release")), path(Layout::DEFAULT, None));
         assert_eq!(Layout::parse("a/{name}-{kernel}").unwrap().to_string(), "a/{name}-{kernel}");
+        assert!(Layout::parse(Layout::DEFAULT_WITH_CHANNELS).unwrap().has_channel());
+        assert!(!Layout::parse(Layout::DEFAULT).unwrap().has_channel());
     }
 
     #[test]
@@ -194,8 +123,33 @@ mod tests {
             "{kernel}\\..",
             "-{kernel}",
             "{kernel}\n",
+            "{kernel}}",
         ] {
             assert!(Layout::parse(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_stays_below_its_directory(
+            text in "(\\{(train|driver|kernel|arch|name|channel)\\}|[a-c./~{} _-]|\\PC){0,8}",
+            kernel in prop::bool::ANY,
+            train in "[a-z0-9_+~^][a-z0-9._+~^-]{0,8}",
+            channel in "[a-z0-9_+~^][a-z0-9._+~^-]{0,8}",
+        ) {
+            let text = if kernel { format!("{text}{{kernel}}") } else { text };
+            if let Ok(layout) = Layout::parse(&text) {
+                prop_assert_eq!(layout.to_string(), text.as_str());
+                let cell = Cell { train: TrainName::parse(&train).unwrap(), ..cell() };
+                let name = DriverName("doca-ofed".to_owned());
+                let channel = ChannelName::parse(&channel).unwrap();
+                let path = layout.path(&cell, &name, Some(&channel));
+                prop_assert!(path.contains(cell.kernel.as_str()));
+                for part in path.split('/') {
+                    prop_assert!(!part.is_empty() && !part.starts_with(['.', '-']));
+                    prop_assert!(part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+~^-".contains(&b)));
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! goes on after a mistake, so that a file's mistakes are told all at once.
 
 mod builder;
+mod channel;
 mod consumers;
 mod driver;
 mod effective;
@@ -16,6 +17,7 @@ mod fields;
 mod layout;
 mod location;
 mod parse;
+mod placeholders;
 mod problems;
 mod publish;
 mod report;
@@ -26,14 +28,17 @@ mod template;
 mod train;
 mod tree;
 
+pub use channel::ChannelName;
 pub use effective::Effective;
 pub use error::{ConfigError, ConfigProblem};
 pub use layout::Layout;
 pub use location::Location;
 pub use parse::{MAX_BYTES, parse};
+pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
     Builder, Components, Config, Consumers, Credentials, Debuginfo, Driver, DriverName, ExtraSource, Jobs,
-    Publish, PublishDirectory, Repository, Sandbox, Train, Userspace, VendorVisibility, Verify,
+    Publish, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials, Repository, Sandbox, Train,
+    Userspace, VendorVisibility, Verify,
 };
 pub use template::config_template;

@@ -1,6 +1,6 @@
 //! Collects mistakes while the sections are read.
 
-use crate::snippet::Source;
+use crate::snippet::{Source, without_userinfo};
 use crate::tree::Place;
 use crate::{ConfigError, ConfigProblem};
 
@@ -55,9 +55,13 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// A text from the file as it may stand in a message: quoted, without control characters, not too long.
+/// A text from the file as it may stand in a message: quoted, without a login, without control characters, not too
+/// long.
 pub(crate) fn quote(text: &str) -> String {
     const LONGEST: usize = 80;
+    /// So far is looked for the end of a login: a hostile text is not worth more.
+    const SEARCHED: usize = 1000;
+    let text = without_userinfo(&text.chars().take(SEARCHED).collect::<String>());
     if text.chars().count() <= LONGEST {
         return format!("{text:?}");
     }
@@ -93,6 +97,12 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_is_not_quoted() {
+        assert_eq!(quote("https://svc:hunter2@e.org"), "\"https://***********@e.org\"");
+        assert!(quote(&"a".repeat(5000)).ends_with("a…\""));
+    }
 
     #[test]
     fn what_is_near_is_found_and_what_is_far_is_not() {

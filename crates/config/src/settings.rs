@@ -12,7 +12,7 @@ use drivetrain_model::{
 use serde::Serialize;
 use url::Url;
 
-use crate::{Layout, Location, Secret};
+use crate::{ChannelName, Layout, Location, Secret, Template};
 
 /// The whole configuration: what to build for, what to build, where, and where to put the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -260,12 +260,33 @@ pub enum Debuginfo {
     Keep,
 }
 
-/// Where the driver repository goes, by kind.
+/// Where the driver repository goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Publish {
+    /// The kind of target.
+    #[serde(flatten)]
+    pub target: PublishTarget,
+    /// The path of a cell's repository in a channel: below the directory, or the base path of the distribution.
+    /// Holds `{channel}` where there are two channels or more, and not where there is none. Default
+    /// `{train}/{driver}/{kernel}/{arch}`, with channels `{channel}` before it.
+    pub layout: Layout,
+    /// How many versions of each repository stay, the served one included. At least 2, so that there is one to go
+    /// back to. Default 5.
+    pub keep: u32,
+    /// The channels, in the order in which a version goes through them; a run publishes to the first. Empty: there is
+    /// one, without a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<ChannelName>,
+}
+
+/// What the driver repository is published to, by kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Publish {
+pub enum PublishTarget {
     /// A directory on this host, which a web server may serve.
     Directory(PublishDirectory),
+    /// A Pulp server.
+    Pulp(Box<PublishPulp>),
 }
 
 /// A directory that driver repositories are published below.
@@ -276,11 +297,68 @@ pub struct PublishDirectory {
     /// The URL under which consumers see it, ending in `/`; absent where they read it as files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<Url>,
-    /// The path of a cell's repository below the directory. Default `{train}/{driver}/{kernel}/{arch}`.
-    pub layout: Layout,
-    /// How many versions of each repository stay on disk, the served one included. At least 2, so that there
-    /// is one to go back to. Default 5.
-    pub keep: u32,
+}
+
+/// A Pulp server that driver repositories are published to. It has an address, a profile that has one, or both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublishPulp {
+    /// The server: scheme (`http` or `https`), host, port, perhaps a path before [`PublishPulp::api_root`]. Ends in
+    /// `/`; holds no user, password, query or fragment. Absent where the profile says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<Url>,
+    /// A profile of pulp-cli: `[cli-NAME]` of its settings file, or `[cli]` for `default`. Absent where none is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// pulp-cli's settings file; absent for `~/.config/pulp/cli.toml`. Absolute; only together with a profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile_file: Option<Utf8PathBuf>,
+    /// What to log in with; absent where the profile says it, or the server does not ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<PulpCredentials>,
+    /// Certificate authorities (PEM) that the server may be certified by, beside those that the host knows. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Utf8PathBuf>,
+    /// Pulp's `API_ROOT`, with `/` at both ends. Default `/pulp/`.
+    pub api_root: String,
+    /// The domain; absent for servers without domains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The name of a cell's repository in Pulp, which its channels share. Holds `{kernel}`, and no `{channel}`.
+    /// Default `{name}-{train}-{driver}-{kernel}-{arch}`.
+    pub repository: Template,
+    /// The name of a cell's distribution in a channel. Holds `{kernel}`, and `{channel}` as [`Publish::layout`] does.
+    /// Default `{name}-{train}-{driver}-{kernel}-{arch}`, with channels
+    /// `{name}-{channel}-{train}-{driver}-{kernel}-{arch}`.
+    pub distribution: Template,
+    /// Labels beside drivetrain's own. A repository belongs to all channels, and so goes without those that hold
+    /// `{channel}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Template>,
+    /// The name of a content guard that distributions get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_guard: Option<String>,
+    /// How many connections at once, 1 to 32. Default 6.
+    pub connections: u32,
+    /// Files larger than this many MiB are sent in chunks of that size, 1 to 1024. Default 32.
+    pub chunk_mib: u32,
+    /// Whether a repository or distribution of these names that drivetrain did not make may be taken over. Default:
+    /// no.
+    pub adopt: bool,
+}
+
+/// What to log in to Pulp with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PulpCredentials {
+    /// User and password as other servers get them, the password from the environment.
+    Given(Credentials),
+    /// The password stands in a file of its own.
+    File {
+        /// The user.
+        username: String,
+        /// The file with the password. Absolute.
+        password_file: Utf8PathBuf,
+    },
 }
 
 /// What the machines that install from the driver repository see, beside the train.

@@ -58,6 +58,13 @@ impl Source {
     }
 }
 
+/// A text without the `user:password` of the URLs in it.
+pub(crate) fn without_userinfo(text: &str) -> String {
+    let mut ranges = Vec::new();
+    lines(text, |line, offset| userinfo_of_line(line, offset, &mut ranges));
+    blot(text, &ranges)
+}
+
 fn lines(text: &str, mut each: impl FnMut(&str, usize)) {
     let mut offset = 0;
     for line in text.split_inclusive('\n') {

@@ -340,7 +340,7 @@ fn credentials(
 }
 
 /// A value from the environment, or where that is harmless from the file.
-fn secret(
+pub(crate) fn secret(
     field: &Field<'_>,
     only_from_environment: bool,
     context: &Context<'_>,

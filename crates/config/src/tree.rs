@@ -144,12 +144,20 @@ impl<'a> Reader<'a> {
         TreeError {
             place: Some(Place { line: marker.line().max(1), column: marker.col() + 1, bytes: at..at }),
             message: format!("this is not YAML: {}", error.info()),
-            help: Some(if tab {
+            help: Some(if self.is_variable(at) {
+                "between braces ${NAME} stands in quotes: \"${NAME}\""
+            } else if tab {
                 "YAML is indented with spaces, not with tabs"
             } else {
                 "look at the lines above too: a bracket or quote that is not closed is noticed late"
             }),
         }
+    }
+
+    /// Whether the brace of a `${NAME}` stands at a place.
+    fn is_variable(&self, at: usize) -> bool {
+        let (before, after) = (self.text.get(..at), self.text.get(at..));
+        before.is_some_and(|text| text.ends_with('$')) && after.is_some_and(|text| text.starts_with('{'))
     }
 
     fn count(&mut self, nodes: usize, place: &Place) -> Result<(), TreeError> {

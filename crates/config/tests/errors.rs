@@ -51,6 +51,11 @@ fn changed(from: &str, to: &str) -> String {
     error_of(&GOOD.replace(from, to))
 }
 
+/// The error of the good configuration with another `publish` section.
+fn published(publish: &str) -> String {
+    changed("publish:\n  directory: {path: published}\n", &format!("publish:\n{publish}\n"))
+}
+
 macro_rules! mistakes {
     ($($name:ident: $from:expr => $to:expr;)*) => {
         $(
@@ -139,6 +144,71 @@ mistakes! {
     second_document: "builder:\n" => "---\nbuilder:\n";
     directive: "train:\n  name" => "%YAML 1.1\n---\ntrain:\n  name";
     control_characters: "arch: x86_64" => "arch: \"x86\u{7f}_64\"\n  \"\u{7f}\": 1";
+}
+
+macro_rules! publishing {
+    ($($name:ident: $publish:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                insta::assert_snapshot!(stringify!($name), published($publish));
+            }
+        )*
+    };
+}
+
+publishing! {
+    both_targets: "  directory: {path: published}\n  pulp: {profile: default}";
+    neither_target: "  channels: [release]";
+    target_misspelt: "  pullp: {profile: default}";
+    channel_name: "  directory: {path: published}\n  channels: [development, ../release]";
+    channel_twice: "  directory: {path: published}\n  channels: [release, release]";
+    channel_alone: "  directory: {path: published}\n  channels: release";
+    channels_misspelt: "  directory: {path: published, layout: \"{channel}/{kernel}\"}\n  chanels: [release]";
+    channels_beside_path: "  directory: {path: published, channels: [release]}";
+    layout_with_channel_and_no_channels: "  directory: {path: published, layout: \"{channel}/{kernel}\"}";
+    layout_without_channel: "  directory: {path: published, layout: \"{train}/{kernel}\"}\n  channels: [development, release]";
+    layout_placeholder_misspelt: "  directory: {path: published, layout: \"{chanel}/{kernel}\"}";
+    pulp_nowhere: "  pulp: {ca: ark.pem}";
+    pulp_profile_file_alone: "  pulp:\n    url: https://ark.example.com\n    profile_file: cli.toml";
+    pulp_profile_of_lines: "  pulp: {profile: \"a\\nb\"}";
+    pulp_unknown_keys: "  pulp:\n    urll: https://ark.example.com\n    chunk: 4";
+    pulp_as_url: "  pulp: https://svc:hunter2@ark.example.com";
+    pulp_url_with_login: "  pulp: {url: \"https://svc:hunter2@ark.example.com\"}";
+    pulp_url_without_scheme: "  pulp: {url: ark.example.com}";
+    pulp_url_of_file: "  pulp: {url: \"file:///srv/pulp\"}";
+    pulp_url_with_query: "  pulp: {url: \"https://ark.example.com/?a=b\"}";
+    pulp_login_over_http: "  pulp:\n    url: http://ark.example.com\n    credentials: {username: svc, password: \"${ARK_PASSWORD}\"}";
+    pulp_variables_without_quotes: "  pulp:\n    profile: release\n    credentials: {username: ${ARK_USER}, password: ${ARK_PASSWORD}}";
+    pulp_password_in_file: "  pulp:\n    profile: release\n    credentials: {username: svc, password: hunter2}";
+    pulp_password_unset: "  pulp:\n    profile: release\n    credentials: {username: svc, password: \"${ARK_PASSWORT}\"}";
+    pulp_login_as_text: "  pulp:\n    profile: release\n    credentials: svc:hunter2";
+    pulp_login_without_password: "  pulp:\n    profile: release\n    credentials: {username: svc}";
+    pulp_login_without_user: "  pulp:\n    profile: release\n    credentials: {password: \"${ARK_PASSWORD}\"}";
+    pulp_two_passwords: "  pulp:\n    profile: release\n    credentials: {username: svc, password: \"${ARK_PASSWORD}\", password_file: ark}";
+    pulp_password_misspelt: "  pulp:\n    profile: release\n    credentials: {username: svc, pasword: hunter2}";
+    pulp_user_variable_beside_file: "  pulp:\n    profile: release\n    credentials: {username: \"${ARK_USER}\", password_file: ark}";
+    pulp_password_file_on_a_server: "  pulp:\n    profile: release\n    credentials: {username: svc, password_file: \"https://ark.example.com\"}";
+    pulp_ca_at_home: "  pulp: {profile: release, ca: ~/ark.pem}";
+    pulp_api_root: "  pulp: {profile: release, api_root: pulp}";
+    pulp_domain: "  pulp: {profile: release, domain: a/b}";
+    pulp_repository_without_kernel: "  pulp: {profile: release, repository: \"{name}-{arch}\"}";
+    pulp_repository_with_channel: "  pulp:\n    profile: release\n    repository: \"{channel}-{kernel}\"\n  channels: [development, release]";
+    pulp_repository_is_no_path: "  pulp: {profile: release, repository: \"{name}/{kernel}\"}";
+    pulp_distribution_without_kernel: "  pulp: {profile: release, distribution: drivers}";
+    pulp_distribution_without_channel: "  pulp:\n    profile: release\n    distribution: \"{kernel}\"\n  channels: [development, release]";
+    pulp_distribution_with_channel_and_no_channels: "  pulp: {profile: release, distribution: \"{channel}-{kernel}\"}";
+    pulp_layout_without_channel: "  pulp:\n    profile: release\n    layout: \"{kernel}\"\n  channels: [development, release]";
+    pulp_label_key: "  pulp: {profile: release, labels: {team/a: b}}";
+    pulp_label_reserved: "  pulp: {profile: release, labels: {drivetrain_cell: b}}";
+    pulp_label_refused: "  pulp: {profile: release, labels: {team: \"storage (a)\"}}";
+    pulp_label_characters: "  pulp: {profile: release, labels: {team: \" storage\"}}";
+    pulp_label_placeholder: "  pulp: {profile: release, labels: {team: \"{os}\"}}";
+    pulp_label_with_channel_and_no_channels: "  pulp: {profile: release, labels: {stage: \"{channel}\"}}";
+    pulp_labels_as_list: "  pulp: {profile: release, labels: [a]}";
+    pulp_numbers: "  pulp:\n    profile: release\n    connections: 33\n    chunk_mib: 0\n    keep: 1";
+    pulp_adopt: "  pulp: {profile: release, adopt: always}";
+    pulp_content_guard: "  pulp: {profile: release, content_guard: \"a\\tb\"}";
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use camino::Utf8Path;
 use drivetrain_config::{
-    Builder, Config, ConfigError, ExtraSource, Jobs, Location, Publish, VendorVisibility, Verify, parse,
+    Builder, ChannelName, Config, ConfigError, ExtraSource, Jobs, Location, PublishPulp, PublishTarget,
+    PulpCredentials, VendorVisibility, Verify, parse,
 };
 use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
 
 fn environment(name: &str) -> Option<String> {
-    name.starts_with("ARK_").then(|| "hunter2".to_owned())
+    (name.starts_with("ARK_") || name.starts_with("PULP_")).then(|| "hunter2".to_owned())
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -76,10 +77,11 @@ fn a_full_file_is_read_as_it_is_meant() {
     let Builder::Sandbox(sandbox) = &config.builder;
     assert_eq!(sandbox.jobs, Jobs::Count(4.try_into().unwrap()));
     assert_eq!(sandbox.work.as_deref(), Some(Utf8Path::new("/site/work")));
-    let Publish::Directory(directory) = &config.publish;
+    let PublishTarget::Directory(directory) = &config.publish.target else { panic!("{:?}", config.publish) };
     assert_eq!(directory.base_url.as_ref().unwrap().as_str(), "http://repo.example.com/x/");
     let cell = config.cell(KernelRelease::parse("5.14.0-1").unwrap());
-    assert_eq!(directory.layout.path(&cell, &config.driver.name), "doca-ofed/5.14.0-1");
+    assert_eq!(config.publish.layout.path(&cell, &config.driver.name, None), "doca-ofed/5.14.0-1");
+    assert_eq!((config.publish.keep, config.publish.channels.len()), (3, 0));
     assert_eq!(config.repositories().count(), 4);
     let userspace = config.driver.userspace.as_ref().unwrap();
     assert_eq!(userspace.packages, ["doca-ofed-userspace", "libibverbs >= 2510"]);
@@ -90,6 +92,126 @@ fn a_full_file_is_read_as_it_is_meant() {
     assert_eq!(config.consumers.priority, 9, "before the repository with priority 10");
 }
 
+const DIRECTORY: &str = r#"publish: {directory: {path: ./published, base_url: http://repo.example.com/x, layout: "{name}/{kernel}", keep: 3}}"#;
+
+const PULP: &str = r#"publish:
+  channels: [development, release]
+  pulp:
+    url: https://ark.example.org:8443/below
+    profile: release
+    profile_file: ../pulp/cli.toml
+    credentials: {username: "${ARK_USER}", password: "${ARK_PASSWORD}"}
+    ca: ark.pem
+    api_root: /content/pulp/
+    domain: drivers
+    repository: "{name}-{kernel}"
+    distribution: "{channel}-{name}-{kernel}"
+    labels: {team: storage, train and arch: "{train} on {arch}", stage_1: "{channel}"}
+    content_guard: nodes of the site
+    connections: 32
+    chunk_mib: 1
+    adopt: true
+    layout: drivers/{channel}/{kernel}
+    keep: 2
+"#;
+
+/// The full file with another `publish` section.
+fn published(publish: &str) -> Config {
+    assert!(FULL.contains(DIRECTORY));
+    read(&FULL.replace(DIRECTORY, publish)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn pulp(config: &Config) -> &PublishPulp {
+    let PublishTarget::Pulp(pulp) = &config.publish.target else { panic!("{:?}", config.publish) };
+    pulp
+}
+
+#[test]
+fn pulp_is_read_as_it_is_meant() {
+    let config = published(PULP);
+    let pulp = pulp(&config);
+    assert_eq!(pulp.url.as_ref().unwrap().as_str(), "https://ark.example.org:8443/below/");
+    assert_eq!(pulp.profile.as_deref(), Some("release"));
+    assert_eq!(pulp.profile_file.as_deref(), Some(Utf8Path::new("/site/pulp/cli.toml")));
+    assert!(
+        matches!(&pulp.credentials, Some(PulpCredentials::Given(login)) if login.password.expose() == "hunter2")
+    );
+    assert_eq!(pulp.ca.as_deref(), Some(Utf8Path::new("/site/trains/ark.pem")));
+    assert_eq!((pulp.api_root.as_str(), pulp.domain.as_deref()), ("/content/pulp/", Some("drivers")));
+    assert_eq!(pulp.content_guard.as_deref(), Some("nodes of the site"));
+    assert_eq!((pulp.connections, pulp.chunk_mib, pulp.adopt), (32, 1, true));
+    assert_eq!(config.publish.keep, 2);
+}
+
+#[test]
+fn what_is_named_for_a_cell_is_filled_in_for_each_channel() {
+    let config = published(PULP);
+    let pulp = pulp(&config);
+    let cell = config.cell(KernelRelease::parse("5.14.0-1").unwrap());
+    let channels: Vec<&str> = config.publish.channels.iter().map(ChannelName::as_str).collect();
+    assert_eq!(channels, ["development", "release"], "in the order of the file");
+    let (name, release) = (&config.driver.name, config.publish.channels.last());
+    assert_eq!(config.publish.layout.path(&cell, name, release), "drivers/release/5.14.0-1");
+    assert_eq!(pulp.repository.text(&cell, name, release), "doca-ofed-5.14.0-1");
+    assert_eq!(pulp.distribution.text(&cell, name, release), "release-doca-ofed-5.14.0-1");
+    assert_eq!(pulp.labels["train and arch"].text(&cell, name, release), "1.10 on aarch64");
+    let per_channel: Vec<bool> = pulp.labels.values().map(|label| label.has_channel()).collect();
+    assert_eq!(per_channel, [true, false, false]);
+}
+
+#[test]
+fn pulp_needs_no_more_than_a_profile() {
+    let config = published("publish: {pulp: {profile: default}}");
+    let pulp = pulp(&config);
+    assert_eq!((&pulp.url, &pulp.credentials, &pulp.profile_file), (&None, &None, &None));
+    assert_eq!((&pulp.ca, &pulp.domain, &pulp.content_guard), (&None, &None, &None));
+    assert_eq!((pulp.api_root.as_str(), pulp.connections, pulp.chunk_mib), ("/pulp/", 6, 32));
+    assert!(!pulp.adopt && pulp.labels.is_empty());
+    assert_eq!(pulp.repository.to_string(), "{name}-{train}-{driver}-{kernel}-{arch}");
+    assert_eq!(pulp.distribution, pulp.repository);
+    assert_eq!(config.publish.layout.to_string(), "{train}/{driver}/{kernel}/{arch}");
+    assert_eq!(config.publish.keep, 5);
+}
+
+#[test]
+fn the_defaults_say_the_channel_where_there_is_one() {
+    for channels in ["[development]", "[development, release]"] {
+        let config = published(&format!("publish: {{pulp: {{profile: default}}, channels: {channels}}}"));
+        let pulp = pulp(&config);
+        assert_eq!(pulp.repository.to_string(), "{name}-{train}-{driver}-{kernel}-{arch}");
+        assert_eq!(pulp.distribution.to_string(), "{name}-{channel}-{train}-{driver}-{kernel}-{arch}");
+        assert_eq!(config.publish.layout.to_string(), "{channel}/{train}/{driver}/{kernel}/{arch}");
+    }
+    let config = published("publish: {directory: {path: a}, channels: [a, b]}");
+    assert!(config.publish.layout.has_channel());
+    let config = published("publish: {directory: {path: a, layout: \"{kernel}\"}, channels: [a]}");
+    assert!(!config.publish.layout.has_channel(), "one channel need not be said");
+    assert!(published("publish: {directory: {path: a}, channels: []}").publish.channels.is_empty());
+}
+
+#[test]
+fn the_password_for_pulp_may_stand_in_a_file() {
+    let config = published(
+        "publish: {pulp: {url: \"https://ark.example.org\", credentials: {username: svc, password_file: keys/ark}}}",
+    );
+    let expected =
+        PulpCredentials::File { username: "svc".to_owned(), password_file: "/site/trains/keys/ark".into() };
+    assert_eq!(pulp(&config).credentials.as_ref(), Some(&expected));
+    let config = published(
+        "publish: {pulp: {url: \"http://localhost:8080\", credentials: {username: svc, password_file: a}}}",
+    );
+    assert!(pulp(&config).url.is_some(), "nobody is on the way to this host");
+}
+
+#[test]
+fn the_evidence_of_pulp_holds_everything_but_secrets() {
+    let config = published(PULP);
+    let text = serde_json::to_string_pretty(&config.effective()).unwrap();
+    assert!(!text.contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+    let text = text.split_once("\"publish\"").unwrap().1;
+    insta::assert_snapshot!("effective_pulp", text.split_once("\"consumers\"").unwrap().0);
+}
+
 #[test]
 fn the_evidence_holds_everything_but_secrets() {
     let config = read(FULL).unwrap();
@@ -98,12 +220,9 @@ fn the_evidence_holds_everything_but_secrets() {
     insta::assert_snapshot!("effective", text);
 }
 
-#[test]
-fn the_template_is_a_configuration_with_every_key() {
-    let template = drivetrain_config::config_template();
-    let config = read(template).unwrap_or_else(|error| panic!("{error}"));
-    // What is commented out is right too: taking the comment sign away leaves a file that parses.
-    let uncommented: String = template
+/// What is commented out is right too: taking the comment sign away leaves a file that parses.
+fn uncommented(template: &str) -> String {
+    let text: String = template
         .lines()
         .map(|line| {
             let code = line.trim_start().strip_prefix("# ").filter(|rest| {
@@ -112,8 +231,8 @@ fn the_template_is_a_configuration_with_every_key() {
                         && key != "RELEASE"
                         && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
                         && !value.starts_with("//")
-                        && (value.starts_with(" [") || !value.contains(", "))
-                        && !["signatures", "sandbox", "drop", "keep", "latest"].contains(&key)
+                        && (value.starts_with(" [") || value.starts_with(" {") || !value.contains(", "))
+                        && !["signatures", "sandbox", "drop", "keep", "latest", "pulp"].contains(&key)
                 })
             });
             code.map_or(line.to_owned(), |code| {
@@ -121,7 +240,64 @@ fn the_template_is_a_configuration_with_every_key() {
             }) + "\n"
         })
         .collect();
-    let uncommented = uncommented.replace("9.6/BaseOS/{arch}/os/", "9.6/BaseOS/{arch}/os/{snapshot}/");
+    text.replace("9.6/BaseOS/{arch}/os/", "9.6/BaseOS/{arch}/os/{snapshot}/")
+}
+
+/// A file that shows Pulp as a comment, with Pulp in place of the directory.
+fn with_pulp(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("  directory:\n")?;
+    let (_, rest) = rest.split_once("  # pulp:\n")?;
+    let (block, after) = rest.split_once("\n\n")?;
+    let block: Vec<String> = block.lines().map(|line| line.replacen("# ", "", 1)).collect();
+    Some(format!("{before}  pulp:\n{}\n\n{after}", block.join("\n")))
+}
+
+#[test]
+fn the_example_is_right_for_pulp_too() {
+    let example = Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/rocky9-doca/drivetrain-snapshots.yaml");
+    let text = with_pulp(&std::fs::read_to_string(example).unwrap()).unwrap();
+    let config = read(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    assert!(matches!(pulp(&config).credentials, Some(PulpCredentials::Given(_))));
+    assert_eq!(config.publish.channels.len(), 2);
+}
+
+#[test]
+fn the_template_is_right_for_pulp_too() {
+    let text = with_pulp(drivetrain_config::config_template()).unwrap();
+    let config = read(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    let text = uncommented(&text);
+    let full = read(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    let (pulp, full) = (pulp(&config), pulp(&full));
+    assert!(pulp.url.is_some() && pulp.profile.is_none());
+    for (key, is_shown) in [
+        ("profile", full.profile.is_some()),
+        ("profile_file", full.profile_file.is_some()),
+        ("credentials", full.credentials.is_some()),
+        ("ca", full.ca.is_some()),
+        ("domain", full.domain.is_some()),
+        ("labels", !full.labels.is_empty()),
+        ("content_guard", full.content_guard.is_some()),
+    ] {
+        assert!(is_shown, "the template does not show {key}");
+    }
+    let defaults = published("publish: {pulp: {profile: default}}");
+    let defaults = self::pulp(&defaults);
+    assert_eq!(full.api_root, defaults.api_root);
+    assert_eq!((&full.repository, &full.distribution), (&defaults.repository, &defaults.distribution));
+    assert_eq!((full.connections, full.chunk_mib), (defaults.connections, defaults.chunk_mib));
+    for key in
+        ["api_root", "repository", "distribution", "connections", "chunk_mib", "adopt", "layout", "keep"]
+    {
+        assert!(text.contains(&format!("\n    {key}:")), "the template does not show {key}");
+    }
+}
+
+#[test]
+fn the_template_is_a_configuration_with_every_key() {
+    let template = drivetrain_config::config_template();
+    let config = read(template).unwrap_or_else(|error| panic!("{error}"));
+    let uncommented = uncommented(template);
     let full = read(&uncommented).unwrap_or_else(|error| panic!("{uncommented}\n{error}"));
     assert_ne!(config, full);
     for key in [
@@ -157,6 +333,9 @@ fn the_template_is_a_configuration_with_every_key() {
         "module_streams",
         "consumers",
         "vendor",
+        "directory",
+        "pulp",
+        "channels",
     ] {
         assert!(template.contains(&format!("{key}:")), "the template does not show {key}");
     }
@@ -190,9 +369,11 @@ proptest! {
 
     #[test]
     fn a_mutated_file_never_panics(
+        to_pulp in prop::bool::ANY,
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..6, "\\PC{0,6}|[-:{}\\[\\]&*!|>'\"%@`#, \n\t?]{1,4}"), 1..12)
     ) {
-        let mut text: Vec<char> = FULL.chars().collect();
+        let text = if to_pulp { FULL.replace(DIRECTORY, PULP) } else { FULL.to_owned() };
+        let mut text: Vec<char> = text.chars().collect();
         for (at, removed, inserted) in edits {
             let start = at.index(text.len());
             let end = (start + removed).min(text.len());

@@ -74,8 +74,12 @@ pub enum Command {
     Run(RunArgs),
     /// Say whether a kernel would load the modules in these files.
     Check(Check),
+    /// Serve in the next channel what is served in this one.
+    Promote(Promote),
     /// Serve an earlier version of a repository again.
     Rollback(Rollback),
+    /// Say what is served where: for which train, kernel and driver, since when, and how it was proven.
+    Status(Status),
     /// List runs and repositories, or show the evidence of a run.
     Show(Show),
     /// Print a completion script for a shell.
@@ -172,6 +176,10 @@ pub struct Publishing {
     /// Publish also what somebody has rolled back and nobody has replaced since.
     #[arg(long)]
     pub undo_rollback: bool,
+    /// Publish also packages that take the place of others of the same name and version, with other bytes. Nodes that
+    /// have the others do not notice. A Pulp server is asked; in a directory both stay.
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// `drivetrain build`
@@ -255,6 +263,51 @@ pub struct Check {
     pub verbose: bool,
 }
 
+/// `drivetrain promote`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Nothing is built or copied: the channel serves the same publication. All repositories that are meant\n\
+                        change together, or none of them does. Channels are in publish.channels.\n\n\
+                        Examples:\n  drivetrain promote\n  drivetrain promote --from testing --to release --why 'passed acceptance'\n  \
+                        drivetrain promote 5.14.0-427.31.1.el9_4.x86_64 --dry-run"
+)]
+pub struct Promote {
+    /// The kernels whose repositories are meant [default: all of the train and driver, of all architectures].
+    pub kernels: Vec<KernelRelease>,
+    /// The channel to take from [default: the one before --to, or the first].
+    #[arg(long, value_name = "CHANNEL")]
+    pub from: Option<String>,
+    /// The channel to take to [default: the one after --from].
+    #[arg(long, value_name = "CHANNEL")]
+    pub to: Option<String>,
+    /// Why, for the repository's history.
+    #[arg(long, default_value = "drivetrain promote")]
+    pub why: String,
+    /// Promote also what somebody has rolled back in that channel.
+    #[arg(long)]
+    pub undo_rollback: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+/// `drivetrain status`
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with code 7 where something is not as drivetrain left it.\n\n\
+                        Examples:\n  drivetrain status\n  drivetrain status --verify\n  drivetrain status --json | jq '.[].url'\n  \
+                        drivetrain status --repo-file > /etc/yum.repos.d/drivetrain.repo")]
+pub struct Status {
+    /// Read every package back through the URL that consumers use, and compare its checksum.
+    #[arg(long)]
+    pub verify: bool,
+    /// Print the `.repo` file for consumers, of everything that is served for the configuration's train and driver.
+    #[arg(long, conflicts_with = "verify")]
+    pub repo_file: bool,
+    /// Of this channel only.
+    #[arg(long, value_name = "CHANNEL")]
+    pub channel: Option<String>,
+}
+
 /// `drivetrain rollback`
 #[derive(Debug, Args)]
 #[command(
@@ -268,6 +321,9 @@ pub struct Rollback {
     /// The version to serve [default: the one that was served before].
     #[arg(long, value_name = "VERSION")]
     pub to: Option<u64>,
+    /// The channel; needed where several serve the kernel's repository.
+    #[arg(long, value_name = "CHANNEL")]
+    pub channel: Option<String>,
     /// Why, for the repository's history.
     #[arg(long, default_value = "drivetrain rollback")]
     pub why: String,

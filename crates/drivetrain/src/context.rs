@@ -8,6 +8,7 @@ use drivetrain_model::ExitCode;
 use url::Url;
 
 use crate::failure::{Failure, Result};
+use crate::publisher::Publisher;
 use crate::reporter::Reporter;
 use crate::state::StateDirectory;
 
@@ -18,6 +19,7 @@ pub struct Context {
     pub reporter: Reporter,
     pub cache: MetadataCache,
     pub cancel: CancellationToken,
+    pub publisher: Publisher,
 }
 
 impl Context {
@@ -27,7 +29,8 @@ impl Context {
         let downloader = Downloader::new(Http::new(Settings::default()), store);
         let cache = MetadataCache::open(downloader, state.metadata())
             .map_err(|error| store_failure(&state.metadata(), &error))?;
-        Ok(Self { state, reporter, cache, cancel })
+        let publisher = Publisher::new(state.path(), Some(reporter.clone()));
+        Ok(Self { state, reporter, cache, cancel, publisher })
     }
 
     /// The store of fetched files.

@@ -7,6 +7,7 @@ mod context;
 mod failure;
 mod journal;
 mod pipeline;
+mod publisher;
 mod reporter;
 mod run_lock;
 mod stage;
@@ -67,14 +68,25 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => command::check::run(&args, global.json),
         Command::Completions(args) => command::shell::completions(&args),
         Command::Man(args) => command::shell::man(&args),
-        Command::Rollback(args) => command::rollback::run(&args, global),
-        Command::Show(args) => command::show::run(&args, global),
+        Command::Rollback(args) => on_a_thread(global, move |global| command::rollback::run(&args, global)),
+        Command::Show(args) => on_a_thread(global, move |global| command::show::run(&args, global)),
+        Command::Promote(args) => on_a_thread(global, move |global| command::promote::run(&args, global)),
+        Command::Status(args) => on_a_thread(global, move |global| command::status::run(&args, global)),
         Command::Plan(args) => wait_for(command::plan::run(&args, global)),
         Command::Closure(args) => wait_for(command::closure::run(&args, global)),
         Command::Build(args) => wait_for(pipeline::run(pipeline::Goal::build(&args), global)),
         Command::Push(args) => wait_for(pipeline::run(pipeline::Goal::push(&args), global)),
         Command::Run(args) => wait_for(pipeline::run(pipeline::Goal::run(&args), global)),
     }
+}
+
+/// Runs a command that waits for a target: on a thread that may block, with a runtime at hand.
+fn on_a_thread(
+    global: &cli::Global,
+    work: impl FnOnce(&cli::Global) -> Result<ExitCode> + Send + 'static,
+) -> Result<ExitCode> {
+    let global = global.clone();
+    wait_for(async move { stage::blocking(move || work(&global)).await? })
 }
 
 fn wait_for(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {

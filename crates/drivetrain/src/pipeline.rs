@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, PublicationState, RunId, Stage};
-use drivetrain_publish::{HistoryEntry, RepositoryPath, Target as _};
+use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
 use fs_err as fs;
 use jiff::Timestamp;
 
@@ -40,6 +40,8 @@ pub struct Goal {
     publish: Option<String>,
     /// Whether what was rolled back may be published again.
     undo_rollback: bool,
+    /// Whether packages may take the place of others of the same name and version.
+    replace: bool,
 }
 
 impl Goal {
@@ -53,6 +55,7 @@ impl Goal {
             may_build: true,
             publish: None,
             undo_rollback: false,
+            replace: false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Goal {
             may_build: false,
             publish: Some(args.why.clone()),
             undo_rollback: args.publishing.undo_rollback,
+            replace: args.publishing.replace,
         }
     }
 
@@ -79,6 +83,7 @@ impl Goal {
             may_build: true,
             publish: Some(args.why.clone()),
             undo_rollback: args.publishing.undo_rollback,
+            replace: args.publishing.replace,
         }
     }
 }
@@ -105,6 +110,7 @@ pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
     let _goes_on = RunLock::take(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     let journal = Journal::create(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     reporter.record_in(journal);
+    context.publisher.for_run(&id);
     let command = goal.command.to_owned();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     reporter.emit(Event::RunStarted { run: id.clone(), version, command });
@@ -166,7 +172,7 @@ impl Run {
         if let Some(why) = &self.goal.publish
             && self.is_served(&planned).await?
         {
-            return stage::publish::settle(&self.config, &planned.path, why).await;
+            return stage::publish::settle(&self.context, &self.config, &planned.address.path, why).await;
         }
         if let Some(why) = &self.goal.publish
             && !self.goal.undo_rollback
@@ -177,7 +183,7 @@ impl Run {
             require_built(&planned)?;
         }
         if self.goal.publish.is_some() {
-            stage::publish::ensure(&self.config, &planned.path)?;
+            stage::publish::ensure(&self.context, &self.config, &planned.address).await?;
         }
         stage::sources::drop_damaged(&self.context, &planned).await?;
         let reporter = &self.context.reporter;
@@ -191,8 +197,10 @@ impl Run {
         let proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
         if let Some(why) = &self.goal.publish {
             // Not to be interrupted half-way: it is short, and ends in one step.
+            let replace = self.goal.replace;
+            let (context, config) = (&self.context, &self.config);
             let publishing =
-                stage::publish::publish(&self.context, &self.config, &planned, proven, &self.id, why);
+                stage::publish::publish(context, config, &planned, proven, &self.id, why, replace);
             reporter.stage(Stage::Publish, publishing).await?;
         }
         Ok(())
@@ -229,30 +237,32 @@ impl Run {
     /// Whether the target serves what this plan would make, whole. Damage is told and mended.
     async fn is_served(&self, planned: &Planned) -> Result<bool> {
         let PublicationState::Current { version } = planned.plan.publication.state else { return Ok(false) };
-        if let Some(damage) = stage::publish::damage(&self.config, &planned.path).await? {
+        if let Some(damage) =
+            stage::publish::damage(&self.context, &self.config, &planned.address.path).await?
+        {
             return Err(Failure::new(
                 ExitCode::Publish,
-                format!("version {version} at {} is damaged: {damage}", planned.path),
+                format!("version {version} at {} is damaged: {damage}", planned.address.path),
             )
             .next(
                 "something changed its files. Serve an undamaged version with `drivetrain rollback`, or move the \
                  damaged repository away and run again: what was built is kept",
             ));
         }
-        let location = stage::publish::location(&self.config, &planned.path)?;
-        self.context.reporter.emit(Event::Published { location, version, unchanged: true });
+        let (location, repo_file) =
+            stage::publish::location(&self.context, &self.config, &planned.address.path).await?;
+        self.context.reporter.emit(Event::Published { location, version, unchanged: true, repo_file });
         Ok(true)
     }
 
     /// Refuses to bring back what somebody went back from, before a build is paid for.
     async fn require_wanted(&self, planned: &Planned, why: &str) -> Result<()> {
-        let Some(target) = stage::publish::existing_target(&self.config)? else { return Ok(()) };
         // A way back whose process was killed has to be noted before it can be found.
-        stage::publish::settle(&self.config, &planned.path, why).await?;
-        let held = target
-            .held_back(&planned.path, planned.plan.lock.digest())
-            .map_err(|error| Failure::of(ExitCode::Publish, &error))?;
-        held.map_or(Ok(()), |entry| Err(rolled_back(&planned.path, &entry)))
+        stage::publish::settle(&self.context, &self.config, &planned.address.path, why).await?;
+        let (path, lock) = (&planned.address.path, planned.plan.lock.digest());
+        let held = move |target: &dyn Target, path: &RepositoryPath| target.held_back(path, lock);
+        let held = stage::publish::ask(&self.context, &self.config, path, held).await?.flatten();
+        held.map_or(Ok(()), |entry| Err(rolled_back(path, &entry)))
     }
 
     fn conclusion(&self, started: Instant) -> Result<String> {
@@ -263,7 +273,7 @@ impl Run {
 }
 
 /// What would be published was rolled back: by whom, when and why.
-fn rolled_back(path: &RepositoryPath, entry: &HistoryEntry) -> Failure {
+pub fn rolled_back(path: &RepositoryPath, entry: &HistoryEntry) -> Failure {
     let from = entry.from.unwrap_or_default();
     let message = format!("version {from} of {path} was rolled back, and this would publish the same again");
     let mut failure = Failure::new(ExitCode::Publish, message);

@@ -176,6 +176,22 @@ pub enum Event {
         /// How many of the train's come with them.
         from_train: usize,
     },
+    /// What a publication is doing.
+    Publishing {
+        /// In words, as the beginning of a sentence.
+        doing: String,
+    },
+    /// Packages are on their way to a server. Shown, never stored.
+    UploadProgress {
+        /// How many have arrived.
+        files: usize,
+        /// Of how many.
+        of_files: usize,
+        /// How many bytes have arrived.
+        bytes: u64,
+        /// Of how many.
+        of_bytes: u64,
+    },
     /// A driver repository is served.
     Published {
         /// Where, as a consumer would reach it.
@@ -184,6 +200,9 @@ pub enum Event {
         version: u64,
         /// Whether it was served already.
         unchanged: bool,
+        /// The `.repo` file for consumers, below the location.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repo_file: Option<String>,
     },
     /// Something that a person should know.
     Warning {
@@ -205,6 +224,9 @@ impl Event {
     /// Whether the event is only of use while it happens: such are shown and not written to the journal.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::FetchProgress { .. } | Self::ComponentProgress { .. })
+        matches!(
+            self,
+            Self::FetchProgress { .. } | Self::ComponentProgress { .. } | Self::UploadProgress { .. }
+        )
     }
 }

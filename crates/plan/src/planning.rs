@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivetrain_build::{KeyInputs, component_key};
-use drivetrain_config::{Builder, Config, Debuginfo, Publish, VendorVisibility};
+use drivetrain_config::{Builder, Config, Debuginfo, PublishTarget, VendorVisibility};
 use drivetrain_model::{
     ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
     PlannedPublication, Problem, PublicationState, Severity, Sha256Digest,
@@ -185,8 +185,11 @@ fn settings(config: &Config) -> BTreeMap<String, String> {
         VendorVisibility::Hidden => "hidden",
         VendorVisibility::Exposed => "exposed",
     };
-    let Publish::Directory(directory) = &config.publish;
-    let base_url = directory.base_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    // Pulp says itself under which URL it serves a distribution: no part of what is published.
+    let base_url = match &config.publish.target {
+        PublishTarget::Directory(directory) => directory.base_url.as_ref().map(ToString::to_string),
+        PublishTarget::Pulp(_) => None,
+    };
     [
         ("driver.macros", macros.join(" ")),
         ("driver.with", driver.with.join(" ")),
@@ -195,7 +198,7 @@ fn settings(config: &Config) -> BTreeMap<String, String> {
         ("consumers.priority", consumers.priority.to_string()),
         ("consumers.vendor", visibility.to_owned()),
         ("consumers.exclude", consumers.exclude.join(" ")),
-        ("publish.directory.base_url", base_url),
+        ("publish.directory.base_url", base_url.unwrap_or_default()),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())

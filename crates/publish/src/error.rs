@@ -4,9 +4,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use drivetrain_model::Sha256Digest;
+use drivetrain_pulp::PulpError;
 use drivetrain_repodata::write::WriteError;
 
-use crate::{PathError, RepositoryPath};
+use crate::{PathError, Replaced, RepositoryPath};
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, PublishError>;
@@ -99,6 +101,91 @@ pub enum PublishError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// The server was asked for something, and it was not done.
+    #[error(transparent)]
+    Pulp(#[from] PulpError),
+    /// The server's disk is full, or would be.
+    #[error(
+        "{server} has no room: {} MB are needed, with what it keeps for itself, and {} MB are free; nothing that is \
+         served has changed",
+        .needed.div_ceil(1 << 20), .free >> 20
+    )]
+    ServerFull {
+        /// The server.
+        server: String,
+        /// How many bytes it has to have.
+        needed: u64,
+        /// How many are free.
+        free: u64,
+    },
+    /// What is on the server is not as drivetrain left it.
+    #[error("{distribution} {what}")]
+    Changed {
+        /// Which object.
+        distribution: String,
+        /// What it does.
+        what: String,
+    },
+    /// What the content server has is not what was built; it is not served.
+    #[error("what was published for {path} does not read back: {what}; it is not served")]
+    ReadBack {
+        /// The repository.
+        path: RepositoryPath,
+        /// What is wrong.
+        what: String,
+    },
+    /// The server's files are not what was sent to it. They are not served.
+    #[error(
+        "{server} has not kept what it was sent: {what}. Its disk was full when that was written, or a process of it \
+         was killed; it is not served. {}", if *.removed {
+            "It was removed: run again"
+        } else {
+            "An administrator can remove it with `pulp orphan cleanup --protection-time 0`: then run again"
+        }
+    )]
+    Damaged {
+        /// The server.
+        server: String,
+        /// Which file is damaged, and how.
+        what: String,
+        /// The package that it should be; `None` where it is of the metadata.
+        package: Option<Sha256Digest>,
+        /// Whether it could be removed, so that it will be sent again.
+        removed: bool,
+    },
+    /// Packages would take the place of others of the same name, version and architecture.
+    #[error(
+        "{path} serves other packages of the same names and versions, and nodes that have those would never be told: \
+         {}", names_in_words(.packages)
+    )]
+    Replaced {
+        /// The repository.
+        path: RepositoryPath,
+        /// Which.
+        packages: Vec<Replaced>,
+    },
+    /// A version that is noted is no longer there.
+    #[error("version {version} of {path} is no longer on the server: its publication was deleted")]
+    Gone {
+        /// The repository.
+        path: RepositoryPath,
+        /// The version.
+        version: u64,
+    },
+    /// Of several that were to change together one could not.
+    #[error(
+        "{}", if .not_restored.is_empty() {
+            "not all could be changed, and so none was: what was served before is served".to_owned()
+        } else {
+            format!("not all could be changed, and what was could not be changed back: {}", .not_restored.join("; "))
+        }
+    )]
+    Together {
+        /// What went wrong.
+        source: Box<PublishError>,
+        /// What was changed and is not as it was.
+        not_restored: Vec<String>,
+    },
     /// A file cannot be read or written; the error names it.
     #[error(transparent)]
     File(io::Error),
@@ -127,6 +214,13 @@ impl PublishError {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn names_in_words(packages: &[Replaced]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = packages.iter().take(SHOWN).map(|package| package.nevra.to_string()).collect();
+    let more = packages.len().saturating_sub(SHOWN);
+    if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
 }
 
 fn versions_in_words(versions: &[u64]) -> String {

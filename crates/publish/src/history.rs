@@ -36,6 +36,8 @@ pub struct HistoryEntry {
 pub enum Action {
     /// A new version was published.
     Publish,
+    /// What another channel serves was served here as well.
+    Promote,
     /// An earlier version was served again.
     Rollback,
     /// A change was found that nobody had noted: the process ended between the change and its record.
@@ -49,7 +51,7 @@ impl HistoryEntry {
         match self.action {
             Action::Rollback => true,
             Action::Found => self.from.is_some_and(|from| from > self.version),
-            Action::Publish => false,
+            Action::Publish | Action::Promote => false,
         }
     }
 }

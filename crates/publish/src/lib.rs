@@ -41,13 +41,20 @@ mod history;
 mod manifest;
 mod path;
 mod publication;
+mod pulp;
 mod repofile;
 mod target;
 
-pub use directory::{Check, DirectoryOptions, DirectoryTarget, Step};
+pub use directory::{DirectoryOptions, DirectoryTarget, Step};
 pub use error::{PublishError, Result};
 pub use history::{Action, HistoryEntry};
 pub use manifest::{Manifest, ManifestFile, ManifestPackage};
 pub use path::{PathError, RepositoryPath};
-pub use publication::{Change, ConsumerSettings, Publication, VendorRepository};
-pub use target::{Listed, Outcome, Published, RolledBack, Served, Target, VersionInfo};
+pub use publication::{
+    Accept, Address, Change, ConsumerSettings, Publication, Record, Replaced, VendorRepository, Verdicts,
+};
+pub use pulp::{PulpOptions, PulpStep, PulpTarget};
+pub use repofile::repo_file;
+pub use target::{
+    Check, Depth, Listed, Outcome, Promoted, Promotion, Published, RolledBack, Served, Target, VersionInfo,
+};

@@ -4,7 +4,7 @@ use drivetrain_model::{Cell, Nevra, RunId, Sha256Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::RepositoryPath;
+use crate::{RepositoryPath, Verdicts};
 
 /// `manifest.json` of a version: what it is, from what it was made, and every file that belongs to it. Files of
 /// the version's directory that are not listed here belong to earlier or later versions, and are there for
@@ -27,6 +27,9 @@ pub struct Manifest {
     pub run: RunId,
     /// When it was made.
     pub made: Timestamp,
+    /// How it was proven; absent in versions from before that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Verdicts>,
     /// The digest of `repodata/repomd.xml`.
     pub repomd: Sha256Digest,
     /// The packages that the metadata lists, in its order.

@@ -1,18 +1,42 @@
 //! What is handed over to be published.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use drivetrain_model::{Cell, RunId, Sha256Digest};
+use drivetrain_model::{Cell, Nevra, Package, RunId, Sha256Digest};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::RepositoryPath;
+use crate::{Manifest, RepositoryPath};
+
+/// Where a repository is, and what it is called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Its path: below a directory, or the base path of a distribution.
+    pub path: RepositoryPath,
+    /// The name of Pulp's repository, which all channels of a cell share.
+    pub repository: String,
+    /// The name of Pulp's distribution.
+    pub distribution: String,
+    /// Labels that the site wants on the distribution, beside drivetrain's own.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl From<RepositoryPath> for Address {
+    /// With names that are made of the path.
+    fn from(path: RepositoryPath) -> Self {
+        let name = path.as_str().replace('/', "-");
+        Self { path, repository: name.clone(), distribution: name, labels: BTreeMap::new() }
+    }
+}
 
 /// One driver repository, to be served as a whole.
 #[derive(Debug, Clone)]
 pub struct Publication {
-    /// Where, below the target: the configuration's layout, applied.
-    pub path: RepositoryPath,
+    /// Where.
+    pub address: Address,
     /// The driver stack's name.
     pub driver_name: String,
     /// What it was built for.
@@ -27,8 +51,103 @@ pub struct Publication {
     pub lock: Sha256Digest,
     /// The run that built them.
     pub run: RunId,
+    /// How they were proven; `None` where they were not.
+    pub verdicts: Option<Verdicts>,
+    /// Whether packages may take the place of others of the same name, version and architecture that are served now:
+    /// nodes that have those do not notice.
+    pub replace: bool,
+    /// Has the last word before anything is served.
+    pub accept: Accept,
     /// The change, for the record.
     pub change: Change,
+}
+
+/// How what is served was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// How many modules fit the kernel.
+    pub modules: usize,
+    /// How many symbols were found with the right CRC.
+    pub symbols: usize,
+    /// How many of the packages are installed together.
+    pub installed: usize,
+    /// How many of the train's packages come with them.
+    pub from_train: usize,
+}
+
+/// Looks at the packages that a repository lists, as its consumers read them, and says what is wrong with that.
+#[derive(Clone)]
+pub struct Accept(Arc<Judge>);
+
+type Judge = dyn Fn(&[Package]) -> Result<(), String> + Send + Sync;
+
+impl Accept {
+    /// With a judge.
+    pub fn new(judge: impl Fn(&[Package]) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(judge))
+    }
+
+    /// Asks the judge.
+    pub(crate) fn judge(&self, packages: &[Package]) -> Result<(), String> {
+        (self.0)(packages)
+    }
+}
+
+impl Default for Accept {
+    /// Anything: for what was proven otherwise.
+    fn default() -> Self {
+        Self::new(|_| Ok(()))
+    }
+}
+
+impl fmt::Debug for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accept")
+    }
+}
+
+/// What is known of a version that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The driver stack's name.
+    pub driver_name: String,
+    /// What it was built for.
+    pub cell: Cell,
+    /// The digest of the lock that it was built from.
+    pub lock: Sha256Digest,
+    /// The run that built it.
+    pub run: RunId,
+    /// When it was made.
+    pub made: Timestamp,
+    /// How many packages it has.
+    pub packages: usize,
+    /// How it was proven; `None` where that is not known.
+    pub verdicts: Option<Verdicts>,
+}
+
+impl From<&Manifest> for Record {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            driver_name: manifest.driver_name.clone(),
+            cell: manifest.cell.clone(),
+            lock: manifest.lock,
+            run: manifest.run.clone(),
+            made: manifest.made,
+            packages: manifest.packages.len(),
+            verdicts: manifest.verdicts,
+        }
+    }
+}
+
+/// A package that would take the place of another of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// The full name of both.
+    pub nevra: Nevra,
+    /// The one that is served.
+    pub served: String,
+    /// The one that would be.
+    pub new: Sha256Digest,
 }
 
 /// Who changes what is served, when and why: kept in the repository's history.

@@ -1,17 +1,18 @@
 //! The `.repo` file that a consumer puts into `/etc/yum.repos.d`.
 
-use crate::{Publication, VendorRepository};
+use crate::{ConsumerSettings, Record, VendorRepository};
 
 /// Its name in the repository.
 pub(crate) const FILE: &str = "drivetrain.repo";
 
-/// The text of the file, for a repository at this URL.
-pub(crate) fn text(publication: &Publication, url: &str) -> String {
-    let cell = &publication.cell;
-    let id = id(&format!("drivetrain-{}-{}-{}", publication.driver_name, cell.driver, cell.kernel));
+/// The text of the `.repo` file, for a repository at this URL.
+#[must_use]
+pub fn repo_file(record: &Record, consumers: &ConsumerSettings, url: &str) -> String {
+    let cell = &record.cell;
+    let id = id(&format!("drivetrain-{}-{}-{}", record.driver_name, cell.driver, cell.kernel));
     let name = one_line(&format!(
         "{} {} for kernel {} ({})",
-        publication.driver_name, cell.driver, cell.kernel, cell.train
+        record.driver_name, cell.driver, cell.kernel, cell.train
     ));
     let url = one_line(url);
     let driver = format!(
@@ -27,18 +28,18 @@ pub(crate) fn text(publication: &Publication, url: &str) -> String {
          # Without it a module stream that has a package of the same name would hide ours.\n\
          module_hotfixes=1\n",
         kernel = cell.kernel,
-        priority = publication.consumers.priority,
+        priority = consumers.priority,
     );
-    let vendor = publication.consumers.vendor.as_ref();
-    driver + &vendor.map(|vendor| vendor_section(publication, vendor)).unwrap_or_default()
+    let vendor = consumers.vendor.as_ref();
+    driver + &vendor.map(|vendor| vendor_section(record, vendor)).unwrap_or_default()
 }
 
 /// The vendor's repository, without what would take the place of what is published.
-fn vendor_section(publication: &Publication, vendor: &VendorRepository) -> String {
+fn vendor_section(record: &Record, vendor: &VendorRepository) -> String {
     let mut text = format!(
         "\n# The vendor's, for what is not published here.\n[{id}]\nname={name}\nbaseurl={url}\nenabled=1\npriority={priority}\n",
         id = id(&format!("drivetrain-{}-vendor", vendor.id)),
-        name = one_line(&format!("{} {}, the vendor's packages", vendor.id, publication.cell.driver)),
+        name = one_line(&format!("{} {}, the vendor's packages", vendor.id, record.cell.driver)),
         url = one_line(&vendor.url),
         priority = vendor.priority,
     );

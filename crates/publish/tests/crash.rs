@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use drivetrain_publish::{DirectoryOptions, DirectoryTarget, Step, Target};
+use drivetrain_publish::{Depth, DirectoryOptions, DirectoryTarget, Step, Target};
 use support::{PATH, change, path, publication, rpm, target};
 
 const STEPS: [Step; 10] = [
@@ -99,9 +99,9 @@ fn served_set(root: &Path) -> Option<String> {
     let target = target(root);
     let served = target.state(&path()).unwrap()?;
     served.version?;
-    target.check(&path()).unwrap();
+    target.check(&path(), Depth::Packages).unwrap();
     let names: Vec<String> =
-        served.manifest.unwrap().packages.into_iter().map(|package| package.nevra.name).collect();
+        target.manifest(&path()).unwrap().packages.into_iter().map(|package| package.nevra.name).collect();
     assert_eq!(names.len(), 5, "{names:?}");
     let set = names.iter().find_map(|name| name.strip_prefix("kmod-only-")).unwrap().to_owned();
     Some(set)

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use drivetrain_model::{PublicationState, Sha256Digest};
 use drivetrain_publish::{
-    Action, DirectoryOptions, DirectoryTarget, Outcome, PublishError, RepositoryPath, Target,
+    Action, Depth, DirectoryOptions, DirectoryTarget, Outcome, PublishError, RepositoryPath, Target,
 };
 use support::{PATH, change, contents, path, publication, rpm, target, version_of};
 
@@ -27,7 +27,7 @@ fn a_publication_is_served_with_all_that_belongs_to_it() {
         ..Default::default()
     };
     let target = DirectoryTarget::open(root.path(), options).unwrap();
-    target.ensure(&path()).unwrap();
+    target.ensure(&path().into()).unwrap();
     assert_eq!(target.state(&path()).unwrap(), None);
     assert_eq!(version_of(target.publish(&publication(&rpms, "one")).unwrap()), 1);
 
@@ -51,7 +51,7 @@ fn a_publication_is_served_with_all_that_belongs_to_it() {
     let served = target.state(&path()).unwrap().unwrap();
     assert_eq!(served.version, Some(1));
     assert_eq!(served.url, format!("https://repo.example.com/drivers/{PATH}/"));
-    let manifest = served.manifest.clone().unwrap();
+    let manifest = target.manifest(&path()).unwrap();
     assert_eq!(manifest.packages.len(), 2);
     for package in &manifest.packages {
         let bytes = std::fs::read(link.join(&package.file.location)).unwrap();
@@ -59,7 +59,7 @@ fn a_publication_is_served_with_all_that_belongs_to_it() {
     }
     assert_eq!(served.state_for(Sha256Digest::of(b"one")), PublicationState::Current { version: 1 });
     assert_eq!(served.state_for(Sha256Digest::of(b"two")), PublicationState::Outdated { version: 1 });
-    assert_eq!(target.check(&path()).unwrap().packages, 2);
+    assert_eq!(target.check(&path(), Depth::Packages).unwrap().packages, 2);
     let listed = target.list().unwrap();
     assert!(listed[0].problem.is_none());
     assert_eq!(listed.into_iter().map(|listed| listed.served).collect::<Vec<_>>(), [served]);
@@ -110,7 +110,7 @@ fn without_links_and_across_file_systems_files_are_copied() {
     std::fs::set_permissions(&b, PermissionsExt::from_mode(0o600)).unwrap();
     for lock in ["one", "two", "three"] {
         target.publish(&publication(&[a.clone(), b.clone()], lock)).unwrap();
-        target.check(&path()).unwrap();
+        target.check(&path(), Depth::Packages).unwrap();
     }
     for (name, _) in
         contents(root.path()).iter().filter(|(name, _)| name.extension().is_some_and(|e| e == "rpm"))
@@ -134,7 +134,7 @@ fn one_name_with_two_contents_never_changes_under_a_reader() {
     let old = rpm(store.path(), "kmod-a", "1", "old", 0);
     let new = rpm(store.path(), "kmod-a", "1", "new", 0);
     target.publish(&publication(&[old], "one")).unwrap();
-    let manifest = |target: &DirectoryTarget| target.state(&path()).unwrap().unwrap().manifest.unwrap();
+    let manifest = |target: &DirectoryTarget| target.manifest(&path()).unwrap();
     let first = manifest(&target);
     target.publish(&publication(&[new], "two")).unwrap();
     let second = manifest(&target);
@@ -165,7 +165,7 @@ fn a_carried_file_gives_way_to_one_that_still_counts() {
         let package = rpm(store.path(), name, "1", content, 0);
         target.publish(&publication(&[package], &format!("{name}{content}"))).unwrap();
     }
-    let fifth = target.state(&path()).unwrap().unwrap().manifest.unwrap();
+    let fifth = target.manifest(&path()).unwrap();
     let package = &fifth.packages[0].file;
     assert_eq!(package.location, "Packages/kmod-a-1-1.el9.noarch.rpm");
     let read = || Sha256Digest::of(&std::fs::read(root.path().join(PATH).join(&package.location)).unwrap());
@@ -267,7 +267,7 @@ fn a_way_back_that_a_killed_process_did_not_note_holds_back_too() {
 fn what_a_killed_process_tried_out_is_removed_by_the_next() {
     let (store, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let target = target(root.path());
-    target.ensure(&path()).unwrap();
+    target.ensure(&path().into()).unwrap();
     // Above the largest number that a process can have, and the number of one that lives.
     let (dead, living) = (".probe-4194305".to_owned(), ".probe-1".to_owned());
     let directories = [
@@ -287,7 +287,7 @@ fn what_a_killed_process_tried_out_is_removed_by_the_next() {
         }
     };
     leave();
-    target.ensure(&path()).unwrap();
+    target.ensure(&path().into()).unwrap();
     swept();
     leave();
     target.publish(&publication(&[rpm(store.path(), "kmod-a", "1", "a", 0)], "one")).unwrap();
@@ -302,7 +302,7 @@ fn a_damaged_repository_does_not_hide_the_others() {
     let names = ["lab/1", "lab/2", "lab/3", "lab/4"];
     for name in names {
         let mut publication = publication(std::slice::from_ref(&package), "one");
-        publication.path = RepositoryPath::parse(name).unwrap();
+        publication.address = RepositoryPath::parse(name).unwrap().into();
         target.publish(&publication).unwrap();
     }
     let manifest = |name: &str| root.path().join(name).join("manifest.json");
@@ -359,9 +359,10 @@ fn what_drivetrain_did_not_make_is_not_touched() {
     let rpms = [rpm(store.path(), "kmod-a", "1", "a", 0)];
     let elsewhere = tempfile::tempdir().unwrap();
     let refused = |what: &str| {
-        for error in
-            [target.ensure(&path()).unwrap_err(), target.publish(&publication(&rpms, "one")).unwrap_err()]
-        {
+        for error in [
+            target.ensure(&path().into()).unwrap_err(),
+            target.publish(&publication(&rpms, "one")).unwrap_err(),
+        ] {
             assert!(matches!(error, PublishError::InTheWay { .. }), "{what}: {error}");
         }
         assert_eq!(
@@ -400,11 +401,11 @@ fn what_drivetrain_did_not_make_is_not_touched() {
 
     assert_eq!(version_of(target.publish(&publication(&rpms, "one")).unwrap()), 1);
     let mut below = publication(&rpms, "one");
-    below.path = RepositoryPath::parse(&format!("{PATH}/below")).unwrap();
+    below.address.path = RepositoryPath::parse(&format!("{PATH}/below")).unwrap();
     let error = target.publish(&below).unwrap_err();
     assert!(matches!(error, PublishError::InTheWay { .. }), "below a repository: {error}");
     let mut above = publication(&rpms, "one");
-    above.path = RepositoryPath::parse("lab-9.4/3.2.0").unwrap();
+    above.address.path = RepositoryPath::parse("lab-9.4/3.2.0").unwrap();
     let error = target.publish(&above).unwrap_err();
     assert!(matches!(error, PublishError::InTheWay { .. }), "above a repository: {error}");
 }
@@ -455,7 +456,7 @@ fn two_at_once_publish_one_after_the_other() {
     let served = target.state(&path()).unwrap().unwrap();
     assert_eq!((served.version, served.versions.len()), (Some(8), 8));
     assert_eq!(target.history(&path()).unwrap().len(), 8);
-    target.check(&path()).unwrap();
+    target.check(&path(), Depth::Packages).unwrap();
 }
 
 #[test]
@@ -546,7 +547,7 @@ fn a_full_disk_is_named_and_changes_nothing() {
                 before.retain(|name, _| *name != lock && !name.ends_with(".history.jsonl"));
                 assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "{padding}");
                 assert_eq!(after, before);
-                target.check(&path()).unwrap();
+                target.check(&path(), Depth::Packages).unwrap();
             }
         }
     }

@@ -248,9 +248,7 @@ impl Client {
             (PulpError::Broken { status: 429 | 503, .. }, _) => true,
             (PulpError::Broken { status: 502 | 504, .. }, Repeat::Safe) => true,
             // 500 is a server whose database is away, or a bug that this request meets each time.
-            (PulpError::Broken { .. }, Repeat::Safe) => {
-                !self.is_believed(failures).await
-            }
+            (PulpError::Broken { .. }, Repeat::Safe) => !self.is_believed(failures).await,
             _ => false,
         }
     }

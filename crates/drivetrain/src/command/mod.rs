@@ -4,9 +4,12 @@ pub mod check;
 pub mod closure;
 pub mod init;
 pub mod plan;
+pub mod promote;
 pub mod rollback;
+mod served;
 pub mod shell;
 pub mod show;
+pub mod status;
 
 use camino::Utf8PathBuf;
 

@@ -1,33 +1,35 @@
 //! `drivetrain rollback`
 
-use drivetrain_config::Config;
-use drivetrain_model::ExitCode;
-use drivetrain_publish::{Listed, Served, Target as _};
+use drivetrain_config::{ChannelName, Config};
+use drivetrain_model::{ExitCode, KernelRelease};
+use drivetrain_publish::{Listed, Served};
 use serde_json::json;
 
 use crate::cli::{Global, Rollback};
+use crate::command::served::{channel, channel_of, in_channel, is_meant};
+use crate::command::state_path;
 use crate::context::load_config;
 use crate::failure::{Failure, Result};
-use crate::stage::plan::repository_path;
-use crate::stage::publish::{change, existing_target};
+use crate::publisher::{Publisher, failed};
+use crate::stage::publish::{address, change};
 use crate::view;
 
 /// Serves an earlier version again.
 pub fn run(args: &Rollback, global: &Global) -> Result<ExitCode> {
     let config = load_config(&global.config)?;
-    let Some(target) = existing_target(&config)? else {
+    let channel = args.channel.as_deref().map(|name| channel(&config, name)).transpose()?;
+    let publisher = Publisher::new(&state_path(global), None);
+    let Some(target) = publisher.existing(&config)? else {
         return Err(
             Failure::new(ExitCode::Publish, "nothing has been published yet").next("`drivetrain run`")
         );
     };
-    let all = target.list().map_err(|error| Failure::of(ExitCode::Publish, &error))?;
-    let served = choose(&config, args, all)?;
+    let all = target.list().map_err(|error| failed(&error))?;
+    let served = choose(&config, args, channel.as_ref(), all)?;
     if args.dry_run {
         return rehearse(&served, args, global);
     }
-    let done = target
-        .rollback(&served.path, args.to, &change(&args.why))
-        .map_err(|error| Failure::of(ExitCode::Publish, &error))?;
+    let done = target.rollback(&served.path, args.to, &change(&args.why)).map_err(|error| failed(&error))?;
     if global.json {
         view::print_json(
             &json!({ "path": served.path, "from": done.from, "to": done.to, "url": served.url }),
@@ -68,42 +70,45 @@ fn rehearse(served: &Served, args: &Rollback, global: &Global) -> Result<ExitCod
 
 /// The repository of the kernel that is named, where it is damaged: it cannot say whose it is, but its path does,
 /// and going back is what helps.
-fn damaged(config: &Config, args: &Rollback, all: &[Listed]) -> Result<Option<Served>> {
+fn damaged(
+    config: &Config,
+    args: &Rollback,
+    channel: Option<&ChannelName>,
+    all: &[Listed],
+) -> Result<Option<Served>> {
     let Some(kernel) = &args.kernel else { return Ok(None) };
-    let path = repository_path(config, &config.cell(kernel.clone()))?;
+    let channel = channel.or(config.publish.channels.first());
+    let path = address(config, &config.cell(kernel.clone()), channel)?.path;
     let found = all.iter().find(|listed| listed.problem.is_some() && listed.served.path == path);
     Ok(found.map(|listed| listed.served.clone()))
 }
 
 /// The repository that is meant, of those of this train, driver and architecture.
-fn choose(config: &Config, args: &Rollback, all: Vec<Listed>) -> Result<Served> {
-    if let Some(named) = damaged(config, args, &all)? {
+fn choose(
+    config: &Config,
+    args: &Rollback,
+    channel: Option<&ChannelName>,
+    all: Vec<Listed>,
+) -> Result<Served> {
+    if let Some(named) = damaged(config, args, channel, &all)? {
         return Ok(named);
     }
-    let mut fitting: Vec<Served> = all
+    let here =
+        |served: &Served| served.record.as_ref().is_some_and(|record| record.cell.arch == config.train.arch);
+    let mut fitting: Vec<Served> = in_channel(config, all, channel)
         .into_iter()
         .map(|listed| listed.served)
-        .filter(|served| {
-            served.manifest.as_ref().is_some_and(|manifest| {
-                let cell = &manifest.cell;
-                cell.train == config.train.name
-                    && cell.driver == config.driver.version
-                    && cell.arch == config.train.arch
-                    && manifest.driver_name == config.driver.name.as_str()
-            })
-        })
+        .filter(|served| is_meant(config, served) && here(served))
         .collect();
-    let kernels: Vec<String> = fitting
-        .iter()
-        .filter_map(|served| served.manifest.as_ref().map(|manifest| manifest.cell.kernel.to_string()))
-        .collect();
+    let kernels = kernels(&fitting);
     if let Some(kernel) = &args.kernel {
-        fitting.retain(|served| {
-            served.manifest.as_ref().is_some_and(|manifest| manifest.cell.kernel == *kernel)
-        });
+        fitting.retain(|served| served.record.as_ref().is_some_and(|record| record.cell.kernel == *kernel));
     }
-    match (fitting.len(), fitting.pop()) {
-        (1, Some(served)) => Ok(served),
+    let channels: Vec<&str> =
+        fitting.iter().filter_map(|served| channel_of(config, served)).map(ChannelName::as_str).collect();
+    let one_kernel = fitting.iter().all(|served| kernel_of(served) == kernel_of(&fitting[0]));
+    match (fitting.len(), one_kernel) {
+        (1, _) => Ok(fitting.remove(0)),
         (0, _) => Err(Failure::new(
             ExitCode::Publish,
             match &args.kernel {
@@ -112,11 +117,25 @@ fn choose(config: &Config, args: &Rollback, all: Vec<Listed>) -> Result<Served> 
             },
         )
         .next(if kernels.is_empty() {
-            "`drivetrain show` lists what is".to_owned()
+            "`drivetrain status` lists what is".to_owned()
         } else {
             format!("there are: {}", kernels.join(", "))
         })),
+        (_, true) => Err(Failure::new(ExitCode::Usage, "several channels serve it: which is meant?")
+            .next(format!("name one with --channel: {}", channels.join(", ")))),
         _ => Err(Failure::new(ExitCode::Usage, "several kernels' repositories are served: which is meant?")
             .next(format!("name one of: {}", kernels.join(", ")))),
     }
+}
+
+fn kernel_of(served: &Served) -> Option<&KernelRelease> {
+    served.record.as_ref().map(|record| &record.cell.kernel)
+}
+
+/// The kernels of repositories, each once.
+fn kernels(served: &[Served]) -> Vec<String> {
+    let mut kernels: Vec<String> = served.iter().filter_map(kernel_of).map(ToString::to_string).collect();
+    kernels.sort();
+    kernels.dedup();
+    kernels
 }

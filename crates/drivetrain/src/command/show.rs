@@ -1,14 +1,13 @@
 //! `drivetrain show`
 
 use drivetrain_model::{ExitCode, RunId};
-use drivetrain_publish::Target as _;
 use fs_err as fs;
 
 use crate::cli::{Global, Show, parse_run};
 use crate::command::state_path;
 use crate::context::load_config;
 use crate::failure::{Failure, Result};
-use crate::stage::publish::existing_target;
+use crate::publisher::{Publisher, failed};
 use crate::state::StateDirectory;
 use crate::view;
 use crate::view::runs::{Record, Repository};
@@ -40,8 +39,9 @@ fn list(state: &StateDirectory, global: &Global) -> Result<ExitCode> {
 
 fn repositories(global: &Global) -> Result<Vec<Repository>> {
     let config = load_config(&global.config)?;
-    let Some(target) = existing_target(&config)? else { return Ok(Vec::new()) };
-    let all = target.list().map_err(|error| Failure::of(ExitCode::Publish, &error))?;
+    let publisher = Publisher::new(&state_path(global), None);
+    let Some(target) = publisher.existing(&config)? else { return Ok(Vec::new()) };
+    let all = target.list().map_err(|error| failed(&error))?;
     Ok(all.iter().map(Repository::of).collect())
 }
 

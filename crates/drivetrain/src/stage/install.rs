@@ -11,6 +11,7 @@ use drivetrain_fetch::Request;
 use drivetrain_model::{Checksum, Event, ExitCode, Nevra, Package, RepositoryId, Sha256Digest};
 use drivetrain_plan::{Installation, Inventories, Refusal, files_to_install, installation, takeovers};
 use drivetrain_prove::{FileConflict, file_conflicts};
+use drivetrain_publish::Accept;
 use drivetrain_rpmfile::{FileKind, RpmFile};
 use drivetrain_solve::{IndexBuilder, RepositoryIndex, Takeover};
 use serde::Serialize;
@@ -46,7 +47,7 @@ pub async fn prove(
     config: &Config,
     planned: &mut Planned,
     packages: &[Utf8PathBuf],
-) -> Result<InstallationProof> {
+) -> Result<(InstallationProof, Accept)> {
     let own = read(config, packages).await?;
     let (settings, index, wanted) = (config.clone(), own.index.clone(), own.wanted.clone());
     let ask = move |inventories: &Inventories| files_to_install(&settings, inventories, &index, &wanted);
@@ -65,7 +66,30 @@ pub async fn prove(
     context
         .reporter
         .emit(Event::Installable { packages: together.packages.len(), from_train: together.train.len() });
-    Ok(proof)
+    let accept = judge_of(config, inventories, own.wanted, &proof.installation);
+    Ok((proof, accept))
+}
+
+/// Judges packages as a repository lists them: that what is wanted installs from them as it did from the files.
+fn judge_of(config: &Config, inventories: Inventories, wanted: Vec<String>, proven: &Installation) -> Accept {
+    let config = config.clone();
+    let names = |installation: &Installation| -> BTreeSet<Nevra> {
+        installation.together.packages.iter().map(|package| package.nevra.clone()).collect()
+    };
+    let proven = names(proven);
+    Accept::new(move |listed| {
+        let mut builder = IndexBuilder::default();
+        for package in listed {
+            builder.push(package);
+        }
+        let index = Arc::new(builder.finish().map_err(|duplicate| duplicate.to_string())?);
+        let found = installation(&config, &inventories, &index, &wanted)
+            .map_err(|refusal| Failure::from(refusal).one_line())?;
+        if names(&found) == proven {
+            return Ok(());
+        }
+        Err("what installs from it is not what installed from the files that were built".to_owned())
+    })
 }
 
 async fn read(config: &Config, packages: &[Utf8PathBuf]) -> Result<Own> {

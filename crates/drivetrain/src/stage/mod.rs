@@ -17,11 +17,9 @@ pub mod sources;
 mod transfer;
 pub mod userspace;
 
-pub use publish::target_words;
-
 use crate::failure::{Result, internal};
 
 /// Does what takes the processor, or waits for the disk, on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| internal(&error))
 }

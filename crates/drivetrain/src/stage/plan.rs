@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
-use drivetrain_config::{Config, Publish};
+use drivetrain_config::Config;
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
-use drivetrain_model::{Cell, ComponentAction, Event, ExitCode, Plan, Problem, Severity, Sha256Digest};
+use drivetrain_model::{ComponentAction, Event, ExitCode, Plan, Problem, Severity, Sha256Digest};
 use drivetrain_plan::{
     Components, Existing, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
 };
-use drivetrain_publish::{DirectoryTarget, RepositoryPath};
+use drivetrain_publish::{Address, RepositoryPath};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::publisher::target_words;
 use crate::stage::repositories::Repositories;
-use crate::stage::{publish, sources, target_words, userspace};
+use crate::stage::{publish, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -32,8 +33,8 @@ pub struct Planned {
     pub toolchain: Toolchain,
     /// What runs the build.
     pub host: Arc<LocalSandbox>,
-    /// Where below the target it goes.
-    pub path: RepositoryPath,
+    /// Where it goes.
+    pub address: Address,
 }
 
 /// Makes the plan. Reads much, changes nothing outside of the state directory's caches.
@@ -45,15 +46,16 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
     let own = Arc::new(expected(config, &components));
     let userspace = userspace::make(context, config, &mut repositories, &own).await?;
     let cell = config.cell(selection.kernel.release.clone());
-    let path = repository_path(config, &cell)?;
-    let existing = existing(context, config, &path)?;
+    // What is made is published to the first channel; `promote` takes it to the others.
+    let address = publish::address(config, &cell, config.publish.channels.first())?;
+    let existing = existing(context, config, &address.path).await?;
     let tools = Tools {
         digest: toolchain.digest,
         description: toolchain.description.clone(),
         kernel_module_package: toolchain.kernel_module_package,
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
-    plan.problems.extend(rolled_back(config, &path, plan.lock.digest())?);
+    plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
     let reuse = plan
         .components
         .iter()
@@ -65,14 +67,7 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         build: plan.components.len() - reuse,
         reuse,
     });
-    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, host, path })
-}
-
-/// The path below the target, by the configured layout.
-pub fn repository_path(config: &Config, cell: &Cell) -> Result<RepositoryPath> {
-    let Publish::Directory(directory) = &config.publish;
-    RepositoryPath::parse(&directory.layout.path(cell, &config.driver.name))
-        .map_err(|error| Failure::of(ExitCode::Usage, &error))
+    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, host, address })
 }
 
 async fn builder(context: &Context) -> Result<(Arc<LocalSandbox>, Toolchain)> {
@@ -93,25 +88,29 @@ fn no_tools(error: &ToolchainError) -> Failure {
     Failure::of(ExitCode::Failure, error)
 }
 
-fn existing(context: &Context, config: &Config, path: &RepositoryPath) -> Result<Existing> {
+async fn existing(context: &Context, config: &Config, path: &RepositoryPath) -> Result<Existing> {
     let mut existing =
         Existing { target: target_words(config), path: path.to_string(), ..Existing::default() };
     for entry in ComponentCache::new(context.state.components()).entries() {
         existing.finished.insert(entry.key);
         existing.estimates.insert(entry.component, entry.ms);
     }
-    if let Some(target) = publish::existing_target(config)? {
-        existing.served = served(&target, path)?;
-    }
+    let state = publish::ask(context, config, path, |target, path| target.state(path)).await?.flatten();
+    existing.served = state.and_then(|served| {
+        Some(ServedLock { version: served.version?, lock: served.record.map(|record| record.lock) })
+    });
     Ok(existing)
 }
 
 /// That what would be published was rolled back: a run would refuse it after all.
-fn rolled_back(config: &Config, path: &RepositoryPath, lock: Sha256Digest) -> Result<Option<Problem>> {
-    use drivetrain_publish::Target as _;
-    let Some(target) = publish::existing_target(config)? else { return Ok(None) };
-    let held = target.held_back(path, lock).map_err(|error| Failure::of(ExitCode::Publish, &error))?;
-    Ok(held.map(|entry| Problem {
+async fn rolled_back(
+    context: &Context,
+    config: &Config,
+    path: &RepositoryPath,
+    lock: Sha256Digest,
+) -> Result<Option<Problem>> {
+    let held = publish::ask(context, config, path, move |target, path| target.held_back(path, lock)).await?;
+    Ok(held.flatten().map(|entry| Problem {
         severity: Severity::Warning,
         what: format!(
             "{} took this back at {} ({}): a run will not publish the same again",
@@ -121,13 +120,5 @@ fn rolled_back(config: &Config, path: &RepositoryPath, lock: Sha256Digest) -> Re
         ),
         next: "correct what was wrong with it, or publish it with `drivetrain run --undo-rollback`"
             .to_owned(),
-    }))
-}
-
-fn served(target: &DirectoryTarget, path: &RepositoryPath) -> Result<Option<ServedLock>> {
-    use drivetrain_publish::Target as _;
-    let state = target.state(path).map_err(|error| Failure::of(ExitCode::Publish, &error))?;
-    Ok(state.and_then(|served| {
-        Some(ServedLock { version: served.version?, lock: served.manifest.map(|manifest| manifest.lock) })
     }))
 }

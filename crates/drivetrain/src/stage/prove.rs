@@ -7,6 +7,7 @@ use drivetrain_config::Config;
 use drivetrain_kmod::VermagicPolicy;
 use drivetrain_model::{Event, ExitCode};
 use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
+use drivetrain_publish::{Accept, Verdicts};
 use fs_err as fs;
 use serde::Serialize;
 use serde_json::json;
@@ -25,6 +26,10 @@ pub struct Proven {
     pub rpms: Vec<PathBuf>,
     /// Lock, plan, verdicts, timings and logs.
     pub evidence: Evidence,
+    /// What was found, in numbers.
+    pub verdicts: Verdicts,
+    /// Judges what is to be served as its consumers read it: that it installs just so.
+    pub accept: Accept,
 }
 
 /// Judges every module against the kernel that it was built for, and what becomes of the packages on the machines that
@@ -66,10 +71,16 @@ pub async fn make(
     }
     let packages: Vec<Utf8PathBuf> =
         built.packages().map(|package| package.path.clone()).chain(built.userspace.iter().cloned()).collect();
-    let installation = install::prove(context, config, planned, &packages).await?;
+    let (installation, accept) = install::prove(context, config, planned, &packages).await?;
     add(&mut evidence, "installation.json", &installation)?;
     keep(run, &evidence)?;
-    Ok(Proven { rpms: packages.into_iter().map(Into::into).collect(), evidence })
+    let verdicts = Verdicts {
+        modules: proof.modules.len(),
+        symbols: proof.symbols,
+        installed: installation.installation.together.packages.len(),
+        from_train: installation.installation.together.train.len(),
+    };
+    Ok(Proven { rpms: packages.into_iter().map(Into::into).collect(), evidence, verdicts, accept })
 }
 
 fn judge(

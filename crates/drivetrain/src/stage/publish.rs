@@ -1,87 +1,81 @@
 //! From proven packages to a repository that is served.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use drivetrain_config::{Config, Location, Publish, VendorVisibility, Verify};
-use drivetrain_model::{Event, ExitCode, RunId};
+use drivetrain_config::{ChannelName, Config, Location, PublishTarget, VendorVisibility, Verify};
+use drivetrain_model::{Cell, Event, ExitCode, RunId};
 use drivetrain_publish::{
-    Change, ConsumerSettings, DirectoryOptions, DirectoryTarget, Outcome, Publication, PublishError,
-    RepositoryPath, Target as _, VendorRepository,
+    Address, Change, ConsumerSettings, Depth, Outcome, Publication, PublishError, RepositoryPath, Target,
+    VendorRepository,
 };
-use fs_err as fs;
 use jiff::Timestamp;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::publisher::failed;
 use crate::stage::blocking;
 use crate::stage::plan::Planned;
 use crate::stage::prove::Proven;
 
-/// The publication target, in words.
-pub fn target_words(config: &Config) -> String {
-    let Publish::Directory(directory) = &config.publish;
-    format!("directory {}", directory.path)
-}
-
-fn options(config: &Config) -> DirectoryOptions {
-    let Publish::Directory(directory) = &config.publish;
-    DirectoryOptions {
-        base_url: directory.base_url.clone(),
-        keep: directory.keep,
-        ..DirectoryOptions::default()
-    }
-}
-
-/// The target, if it is there: a plan makes nothing.
-pub fn existing_target(config: &Config) -> Result<Option<DirectoryTarget>> {
-    let Publish::Directory(directory) = &config.publish;
-    if !DirectoryTarget::is_at(directory.path.as_std_path()) {
-        return Ok(None);
-    }
-    DirectoryTarget::open(directory.path.as_std_path(), options(config)).map(Some).map_err(failed)
-}
-
-/// The target, made where it is not there.
-fn target(config: &Config) -> Result<DirectoryTarget> {
-    let Publish::Directory(directory) = &config.publish;
-    let make = |path: &Path| fs::create_dir_all(path).map_err(|error| Failure::of(ExitCode::Publish, &error));
-    if let Some(parent) = directory.path.parent() {
-        make(parent.as_std_path())?;
-    }
-    DirectoryTarget::open(directory.path.as_std_path(), options(config)).map_err(failed)
-}
-
-fn failed(error: PublishError) -> Failure {
-    Failure::of(ExitCode::Publish, &error)
-}
-
 /// Makes sure that publishing will be possible, before a build is paid for.
-pub fn ensure(config: &Config, path: &RepositoryPath) -> Result<()> {
-    target(config)?.ensure(path).map_err(failed)
+pub async fn ensure(context: &Context, config: &Config, address: &Address) -> Result<()> {
+    let (target, address) = (context.publisher.made(config)?, address.clone());
+    blocking(move || target.ensure(&address)).await?.map_err(|error| failed(&error))
+}
+
+/// Asks the target something, where it is there.
+pub async fn ask<T: Send + 'static>(
+    context: &Context,
+    config: &Config,
+    path: &RepositoryPath,
+    question: impl FnOnce(&dyn Target, &RepositoryPath) -> Result<T, PublishError> + Send + 'static,
+) -> Result<Option<T>> {
+    let Some(target) = context.publisher.existing(config)? else { return Ok(None) };
+    let path = path.clone();
+    blocking(move || question(&*target, &path)).await?.map(Some).map_err(|error| failed(&error))
 }
 
 /// Reads back what is served. `None` where it is as it was written, otherwise what is wrong.
-pub async fn damage(config: &Config, path: &RepositoryPath) -> Result<Option<String>> {
-    let Some(target) = existing_target(config)? else { return Ok(Some("nothing is served".to_owned())) };
-    let path = path.clone();
-    let checked = blocking(move || target.check(&path)).await?;
-    Ok(checked.err().map(|error| error.to_string()))
+pub async fn damage(context: &Context, config: &Config, path: &RepositoryPath) -> Result<Option<String>> {
+    let check = |target: &dyn Target, path: &RepositoryPath| Ok(target.check(path, Depth::Metadata));
+    Ok(match ask(context, config, path, check).await? {
+        None => Some("nothing is served".to_owned()),
+        Some(checked) => checked.err().map(|error| Failure::of(ExitCode::Publish, &error).one_line()),
+    })
 }
 
 /// Makes up for what a run that ended in the middle of publishing left undone.
-pub async fn settle(config: &Config, path: &RepositoryPath, why: &str) -> Result<()> {
-    let Some(target) = existing_target(config)? else { return Ok(()) };
-    let (path, change) = (path.clone(), change(why));
-    blocking(move || target.settle(&path, &change)).await?.map_err(failed)
+pub async fn settle(context: &Context, config: &Config, path: &RepositoryPath, why: &str) -> Result<()> {
+    let change = change(why);
+    ask(context, config, path, move |target, path| target.settle(path, &change)).await.map(drop)
 }
 
-/// Where consumers find it.
-pub fn location(config: &Config, path: &RepositoryPath) -> Result<String> {
-    Ok(match existing_target(config)? {
-        Some(target) => target.url(path),
-        None => path.to_string(),
+/// Where consumers find it, and the name of the `.repo` file there.
+pub async fn location(
+    context: &Context,
+    config: &Config,
+    path: &RepositoryPath,
+) -> Result<(String, Option<String>)> {
+    let told = ask(context, config, path, |target, path| Ok((target.url(path)?, target.repo_file()))).await?;
+    Ok(match told {
+        Some((url, repo_file)) => (url, Some(repo_file.to_owned())),
+        None => (path.to_string(), None),
     })
+}
+
+/// The address of a cell's repository in a channel, by the configuration.
+pub fn address(config: &Config, cell: &Cell, channel: Option<&ChannelName>) -> Result<Address> {
+    let name = &config.driver.name;
+    let path = RepositoryPath::parse(&config.publish.layout.path(cell, name, channel))
+        .map_err(|error| Failure::of(ExitCode::Usage, &error))?;
+    let mut address = Address::from(path);
+    if let PublishTarget::Pulp(pulp) = &config.publish.target {
+        address.repository = pulp.repository.text(cell, name, channel);
+        address.distribution = pulp.distribution.text(cell, name, channel);
+        let labels = pulp.labels.iter().map(|(key, value)| (key.clone(), value.text(cell, name, channel)));
+        address.labels = labels.collect();
+    }
+    Ok(address)
 }
 
 /// Publishes what was proven, with its evidence.
@@ -92,9 +86,10 @@ pub async fn publish(
     proven: Proven,
     run: &RunId,
     why: &str,
+    replace: bool,
 ) -> Result<()> {
     let publication = Publication {
-        path: planned.path.clone(),
+        address: planned.address.clone(),
         driver_name: config.driver.name.to_string(),
         cell: planned.plan.cell.clone(),
         rpms: proven.rpms,
@@ -102,12 +97,14 @@ pub async fn publish(
         consumers: consumers(config),
         lock: planned.plan.lock.digest(),
         run: run.clone(),
+        verdicts: Some(proven.verdicts),
+        replace,
+        accept: proven.accept,
         change: change(why),
     };
-    let target = target(config)?;
-    let location = target.url(&planned.path);
-    let outcome = blocking(move || target.publish(&publication)).await?.map_err(failed)?;
-    let (version, unchanged) = match outcome {
+    let target = context.publisher.made(config)?;
+    let published = blocking(move || target.publish(&publication)).await?.map_err(|error| failed(&error))?;
+    let (version, unchanged) = match published {
         Outcome::Published(published) => {
             for warning in published.warnings {
                 context.reporter.warn(warning);
@@ -116,12 +113,13 @@ pub async fn publish(
         }
         Outcome::Unchanged { version } => (version, true),
     };
-    context.reporter.emit(Event::Published { location, version, unchanged });
+    let (location, repo_file) = location(context, config, &planned.address.path).await?;
+    context.reporter.emit(Event::Published { location, version, unchanged, repo_file });
     Ok(())
 }
 
 /// What consumers are told, by the configuration.
-fn consumers(config: &Config) -> ConsumerSettings {
+pub fn consumers(config: &Config) -> ConsumerSettings {
     let repository = &config.driver.repository;
     let exposed = config.consumers.vendor == VendorVisibility::Exposed;
     let vendor = exposed.then(|| VendorRepository {
@@ -145,10 +143,15 @@ fn consumers(config: &Config) -> ConsumerSettings {
 
 /// Who changes what is served, for the record.
 pub fn change(why: &str) -> Change {
+    Change { by: who(), why: why.to_owned(), at: Timestamp::now() }
+}
+
+/// Who this is: `user@host`.
+pub fn who() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| format!("uid {}", rustix::process::geteuid().as_raw()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Change { by: format!("{user}@{host}"), why: why.to_owned(), at: Timestamp::now() }
+    format!("{user}@{host}")
 }
 
 /// Evidence by file name.

@@ -177,16 +177,16 @@ impl Repository {
     /// From what the target says.
     pub fn of(listed: &Listed) -> Self {
         let served = &listed.served;
-        let manifest = served.manifest.as_ref();
+        let record = served.record.as_ref();
         Self {
             path: served.path.to_string(),
             url: served.url.clone(),
             version: served.version,
             since: served.since,
-            cell: manifest.map(|manifest| manifest.cell.clone()),
-            driver: manifest.map(|manifest| manifest.driver_name.clone()),
-            run: manifest.map(|manifest| manifest.run.clone()),
-            packages: manifest.map(|manifest| manifest.packages.len()),
+            cell: record.map(|record| record.cell.clone()),
+            driver: record.map(|record| record.driver_name.clone()),
+            run: record.map(|record| record.run.clone()),
+            packages: record.map(|record| record.packages),
             kept: served.versions.iter().map(|version| version.version).collect(),
             problem: listed.problem.as_ref().map(|error| Failure::of(ExitCode::Publish, error).one_line()),
         }
@@ -363,7 +363,7 @@ fn results(record: &Record) -> String {
                     count(*packages, "package")
                 );
             }
-            Event::Published { location, version, unchanged } => {
+            Event::Published { location, version, unchanged, .. } => {
                 let unchanged = if *unchanged { ", unchanged" } else { "" };
                 let _ = writeln!(text, "published   version {version}{unchanged}, {location}");
             }
@@ -402,19 +402,22 @@ fn wanted(directory: &Utf8Path) -> Vec<String> {
 pub fn conclusion(run: &RunId, directory: &Utf8Path, events: &[Stamped], ms: u64) -> String {
     let mut text = String::new();
     let published = events.iter().rev().find_map(|stamped| match &stamped.event {
-        Event::Published { location, version, unchanged } => Some((location, version, unchanged)),
+        Event::Published { location, version, unchanged, repo_file } => {
+            Some((location, version, unchanged, repo_file))
+        }
         _ => None,
     });
     match published {
-        Some((_, version, true)) => {
+        Some((_, version, true, _)) => {
             let _ =
                 writeln!(text, "Nothing to do: version {version} is served. {} (run {run})", duration(ms));
         }
-        Some((location, version, false)) => {
+        Some((location, version, false, repo_file)) => {
+            let repo_file = repo_file.as_deref().unwrap_or("drivetrain.repo");
             let _ = writeln!(
                 text,
                 "Served: version {version} at {location}, after {}.\n\
-                 On a node:  dnf config-manager --add-repo {location}drivetrain.repo && dnf install {}\n\
+                 On a node:  dnf config-manager --add-repo {location}{repo_file} && dnf install {}\n\
                  Evidence:   drivetrain show {run}",
                 duration(ms),
                 [with_modules(directory), wanted(directory)].concat().join(" ")

@@ -68,7 +68,8 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
                 from_train
             ),
         ),
-        Event::Published { location, version, unchanged } => {
+        Event::Publishing { doing } => (Tone::Plain, doing.clone()),
+        Event::Published { location, version, unchanged, .. } => {
             let what = if *unchanged { "is served already" } else { "is served" };
             (Tone::Good, format!("version {version} {what} at {location}"))
         }
@@ -78,6 +79,7 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
         | Event::StageFinished { .. }
         | Event::FetchProgress { .. }
         | Event::ComponentProgress { .. }
+        | Event::UploadProgress { .. }
         | Event::RunFinished { .. } => return None,
     };
     Some(line)
@@ -86,4 +88,14 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
 /// `1 module`, `18 modules`.
 pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub fn alternatives<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.collect();
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+    }
 }

@@ -9,6 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::View;
 use super::sentence::{Tone, sentence};
 
+/// What the bar of uploads is kept under: no file's name, since it has a slash.
+const UPLOAD: &str = "/upload";
+
 /// A bar for each transfer and each component that is being built, with finished ones as lines above.
 pub struct Terminal {
     bars: MultiProgress,
@@ -44,6 +47,17 @@ impl Terminal {
         let bar = self.bars.add(bar.with_message(file.to_owned()));
         bar.set_position(resumed_at);
         self.transfers.insert(file.to_owned(), bar);
+    }
+
+    /// One bar for all uploads together: they are one step.
+    fn upload(&mut self, files: usize, of_files: usize, bytes: u64, of_bytes: u64) {
+        if !self.transfers.contains_key(UPLOAD) {
+            self.transfer(UPLOAD, Some(of_bytes), bytes);
+        }
+        if let Some(bar) = self.transfers.get(UPLOAD) {
+            bar.set_message(format!("uploading {files} of {of_files} packages"));
+            bar.set_position(bytes);
+        }
     }
 
     fn component(&mut self, name: &str, estimate_ms: Option<u64>) {
@@ -88,6 +102,14 @@ impl View for Terminal {
             }
             Event::ComponentFinished { component, .. } => {
                 if let Some(bar) = self.components.remove(component.as_str()) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::UploadProgress { files, of_files, bytes, of_bytes } => {
+                self.upload(*files, *of_files, *bytes, *of_bytes);
+            }
+            Event::Publishing { .. } | Event::StageFinished { .. } => {
+                if let Some(bar) = self.transfers.remove(UPLOAD) {
                     bar.finish_and_clear();
                 }
             }

@@ -129,6 +129,9 @@ pub struct Settings {
     pub debuginfo: bool,
     pub base_url: Option<String>,
     pub publish: PathBuf,
+    /// The `publish` section, as YAML, in place of a directory.
+    pub publish_to: Option<String>,
+    pub channels: Vec<String>,
 }
 
 impl Settings {
@@ -155,6 +158,8 @@ impl Settings {
             debuginfo: false,
             base_url: None,
             publish: site.join("published"),
+            publish_to: None,
+            channels: Vec::new(),
         }
     }
 
@@ -235,9 +240,15 @@ impl Settings {
         if self.debuginfo {
             writeln!(text, "\nbuilder:\n  kind: sandbox\n  debuginfo: keep").unwrap();
         }
-        writeln!(text, "\npublish:\n  directory:\n    path: {}", self.publish.display()).unwrap();
+        match &self.publish_to {
+            Some(section) => writeln!(text, "\npublish:\n{section}").unwrap(),
+            None => writeln!(text, "\npublish:\n  directory:\n    path: {}", self.publish.display()).unwrap(),
+        }
         if let Some(url) = &self.base_url {
             writeln!(text, "    base_url: {url}").unwrap();
+        }
+        if !self.channels.is_empty() {
+            writeln!(text, "  channels: [{}]", self.channels.join(", ")).unwrap();
         }
         text
     }

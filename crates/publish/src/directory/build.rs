@@ -9,7 +9,7 @@ use drivetrain_repodata::write::{PackageFile, WriteCompression, WriteOptions, wr
 use drivetrain_rpmfile::RpmFile;
 
 use super::files::{digest, make_directory, place, readable, sync, write_file};
-use crate::{Manifest, ManifestFile, ManifestPackage, Publication, PublishError, Result, repofile};
+use crate::{Manifest, ManifestFile, ManifestPackage, Publication, PublishError, Record, Result, repofile};
 
 /// A package to publish, looked at.
 pub(crate) struct Incoming {
@@ -31,7 +31,7 @@ pub(crate) fn look(publication: &Publication) -> Result<Vec<Incoming>> {
         }
     }
     if found.is_empty() {
-        return Err(PublishError::Empty(publication.path.clone()));
+        return Err(PublishError::Empty(publication.address.path.clone()));
     }
     found.sort_by(|a, b| (&a.file_name, a.sha256).cmp(&(&b.file_name, b.sha256)));
     Ok(found)
@@ -123,16 +123,16 @@ pub(crate) fn build(
     }
 
     let evidence = evidence(directory, publication)?;
-    write_file(&directory.join(repofile::FILE), repofile::text(publication, url).as_bytes())?;
     let manifest = Manifest {
         format: Manifest::FORMAT,
-        path: publication.path.clone(),
+        path: publication.address.path.clone(),
         version,
         driver_name: publication.driver_name.clone(),
         cell: publication.cell.clone(),
         lock: publication.lock,
         run: publication.run.clone(),
         made: publication.change.at,
+        verdicts: publication.verdicts,
         repomd: written.repomd,
         packages: written
             .packages
@@ -150,6 +150,8 @@ pub(crate) fn build(
         metadata,
         evidence,
     };
+    let repo_file = repofile::repo_file(&Record::from(&manifest), &publication.consumers, url);
+    write_file(&directory.join(repofile::FILE), repo_file.as_bytes())?;
     let mut text = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::other)?;
     text.push(b'\n');
     write_file(&directory.join(Manifest::FILE), &text)?;

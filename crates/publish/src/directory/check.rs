@@ -9,21 +9,10 @@ use drivetrain_repodata::{Limits, RecordKind, check_href, open_record, parse_rep
 use fs_err as fs;
 
 use super::files::digest;
-use crate::{Manifest, PublishError, Result};
+use crate::{Check, Manifest, PublishError, Result};
 
-/// What was found right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Check {
-    /// The version.
-    pub version: u64,
-    /// How many packages were compared with their checksums.
-    pub packages: usize,
-    /// How many bytes they have.
-    pub bytes: u64,
-}
-
-/// Checks a version's directory against its metadata, and the metadata against the manifest.
-pub(crate) fn check(directory: &Path, manifest: &Manifest) -> Result<Check> {
+/// Checks a version's directory against its metadata, and the metadata against the manifest; with what is listed.
+pub(crate) fn check(directory: &Path, manifest: &Manifest) -> Result<(Check, Vec<Package>)> {
     let wrong = |what: String| PublishError::Verification {
         path: manifest.path.clone(),
         version: manifest.version,
@@ -94,5 +83,5 @@ pub(crate) fn check(directory: &Path, manifest: &Manifest) -> Result<Check> {
             return Err(wrong(format!("{} is not what was written", file.location)));
         }
     }
-    Ok(Check { version: manifest.version, packages: listed.len(), bytes })
+    Ok((Check { version: manifest.version, packages: listed.len(), bytes }, listed))
 }

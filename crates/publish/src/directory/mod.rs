@@ -7,9 +7,9 @@ mod flip;
 mod lock;
 mod places;
 mod probe;
+mod promote;
 mod retain;
 mod settle;
 mod target;
 
-pub use check::Check;
 pub use target::{DirectoryOptions, DirectoryTarget, Step};

@@ -24,6 +24,11 @@ impl Places {
         Self { root: root.to_owned(), path: path.clone() }
     }
 
+    /// The path.
+    pub(crate) fn path(&self) -> &RepositoryPath {
+        &self.path
+    }
+
     /// The link that consumers use.
     pub(crate) fn link(&self) -> PathBuf {
         self.root.join(self.path.to_path())

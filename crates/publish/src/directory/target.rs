@@ -1,5 +1,6 @@
 //! [`DirectoryTarget`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,6 @@ use drivetrain_model::Sha256Digest;
 use fs_err as fs;
 use url::Url;
 
-use super::Check;
 use super::build::{self, Kept, carry, look, same_packages, sync_directories};
 use super::check::check;
 use super::files::{make_directory, names, remove_tree, sync};
@@ -16,11 +16,13 @@ use super::flip::{flip, settle_link};
 use super::lock::Lock;
 use super::places::{HIDDEN, Places, read_manifest};
 use super::probe::{probe, sweep_probes};
+use super::promote::{Intent, finish};
 use super::retain::{discard, kept};
 use super::settle::{is_settled, settle};
 use crate::{
-    Action, Change, HistoryEntry, Listed, Manifest, Outcome, Publication, PublishError, Published,
-    RepositoryPath, Result, RolledBack, Served, Target, VersionInfo, history,
+    Accept, Action, Address, Change, Check, Depth, HistoryEntry, Listed, Manifest, Outcome, Promoted,
+    Promotion, Publication, PublishError, Published, Record, RepositoryPath, Result, RolledBack, Served,
+    Target, VersionInfo, history,
 };
 
 /// How a [`DirectoryTarget`] behaves.
@@ -120,9 +122,17 @@ impl DirectoryTarget {
         &self.root
     }
 
-    /// The base URL of a repository for consumers.
-    #[must_use]
-    pub fn url(&self, path: &RepositoryPath) -> String {
+    /// The manifest of the version that is served.
+    ///
+    /// # Errors
+    /// Where nothing is served, or it cannot be read.
+    pub fn manifest(&self, path: &RepositoryPath) -> Result<Manifest> {
+        let places = Places::new(&self.root, path);
+        let version = places.served()?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
+        places.manifest(version)
+    }
+
+    fn url_of(&self, path: &RepositoryPath) -> String {
         match &self.options.base_url {
             Some(base) => format!("{}/{path}/", base.as_str().trim_end_matches('/')),
             None => match Url::from_directory_path(self.root.join(path.to_path())) {
@@ -130,24 +140,6 @@ impl DirectoryTarget {
                 Err(()) => format!("file://{}/{path}/", self.root.display()),
             },
         }
-    }
-
-    /// Reads the served version back: all metadata, every package's checksum.
-    ///
-    /// # Errors
-    /// With the first thing that is not as it was written, or where nothing is served.
-    pub fn check(&self, path: &RepositoryPath) -> Result<Check> {
-        let places = Places::new(&self.root, path);
-        let version = places.served()?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
-        check(&places.version(version), &places.manifest(version)?)
-    }
-
-    /// Who changed what is served at a path, oldest first.
-    ///
-    /// # Errors
-    /// Where the record cannot be read.
-    pub fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {
-        history::read(&Places::new(&self.root, path).history())
     }
 
     /// What can be told of a repository, and why not more.
@@ -168,7 +160,8 @@ impl DirectoryTarget {
                 served: Some(number) == version,
             })
             .collect();
-        let served = Served { path: path.clone(), version, since, manifest, versions, url: self.url(path) };
+        let record = manifest.as_ref().map(Record::from);
+        let served = Served { path: path.clone(), version, since, record, versions, url: self.url_of(path) };
         Listed { served, problem }
     }
 
@@ -179,10 +172,29 @@ impl DirectoryTarget {
     fn lock(&self, change: &Change) -> Result<Lock> {
         self.tell(Step::Lock);
         let path = self.root.join(HIDDEN).join(".lock");
-        Lock::take(&self.root, &path, change, self.options.patience)
+        let lock = Lock::take(&self.root, &path, change, self.options.patience)?;
+        // Several that were to change together, of which some did: the others follow before anything else is done.
+        finish(&self.root)?;
+        Ok(lock)
     }
 
     fn publish_locked(&self, places: &Places, publication: &Publication) -> Result<Outcome> {
+        match self.prepare(places, publication)? {
+            Prepared::Unchanged(version) => Ok(Outcome::Unchanged { version }),
+            Prepared::Ready(ready) => {
+                self.tell(Step::Flip);
+                if let Err(error) = flip(places, ready.manifest.version) {
+                    // That this fails too is not worth hiding the error for: the next publication settles it.
+                    drop(discard(places, ready.manifest.version));
+                    return Err(error);
+                }
+                Ok(Outcome::Published(self.conclude(places, *ready, Action::Publish, &publication.change)))
+            }
+        }
+    }
+
+    /// Makes a version, whole and checked, that nobody sees yet.
+    fn prepare(&self, places: &Places, publication: &Publication) -> Result<Prepared> {
         self.tell(Step::Settle);
         places.make()?;
         let served = settle(places, &publication.change)?;
@@ -192,7 +204,7 @@ impl DirectoryTarget {
             && manifest.lock == publication.lock
             && same_packages(&manifest, &incoming)
         {
-            return Ok(Outcome::Unchanged { version });
+            return Ok(Prepared::Unchanged(version));
         }
 
         let entries = history::read(&places.history())?;
@@ -205,7 +217,7 @@ impl DirectoryTarget {
         let others = self.others(places, stay.iter().copied());
 
         let incoming_directory = places.incoming();
-        let url = self.url(&publication.path);
+        let url = self.url_of(&publication.address.path);
         self.tell(Step::Build);
         let links = self.options.links;
         let manifest =
@@ -215,46 +227,115 @@ impl DirectoryTarget {
         let carried = if links { &others[..] } else { self.latest(&others, served) };
         carry(&incoming_directory, &manifest, carried, links)?;
         self.tell(Step::Check);
-        check(&incoming_directory, &manifest)?;
+        let listed = check(&incoming_directory, &manifest)?.1;
+        publication.accept.judge(&listed).map_err(|what| PublishError::Verification {
+            path: publication.address.path.clone(),
+            version,
+            what,
+        })?;
         self.tell(Step::Sync);
         sync_directories(&incoming_directory)?;
         self.tell(Step::Name);
         fs::rename(&incoming_directory, places.version(version))?;
         sync(&places.versions())?;
-        self.tell(Step::Flip);
-        if let Err(error) = flip(places, version) {
-            // That this fails too is not worth hiding the error for: the next publication settles it.
-            drop(discard(places, version));
-            return Err(error);
-        }
+        let outdated = on_disk.into_iter().filter(|old| !stay.contains(old)).collect();
+        Ok(Prepared::Ready(Box::new(Ready { manifest, served, outdated, url })))
+    }
 
-        // From here on it is served: what goes wrong now is told, and is no failure.
+    /// After the step: it is served, and what goes wrong now is told, and is no failure.
+    fn conclude(&self, places: &Places, ready: Ready, action: Action, change: &Change) -> Published {
+        let Ready { manifest, served, outdated, url } = ready;
         let mut warnings = Vec::new();
         if let Err(error) = settle_link(places) {
             warnings.push(format!("whether the change is on disk is not known: {error}"));
         }
         self.tell(Step::Note);
-        let entry = self.entry(Action::Publish, version, served, &manifest, &publication.change);
+        let entry = self.entry(action, manifest.version, served, &manifest, change);
         if let Err(error) = history::append(&places.history(), &entry) {
             warnings.push(format!("the change could not be noted: {error}"));
         }
         self.tell(Step::Retain);
         let mut removed = Vec::new();
-        for old in on_disk.into_iter().filter(|old| !stay.contains(old)) {
+        for old in outdated {
             match discard(places, old) {
                 Ok(()) => removed.push(old),
                 Err(error) => warnings.push(format!("version {old} could not be removed: {error}")),
             }
         }
-        Ok(Outcome::Published(Published {
-            version,
+        Published {
+            version: manifest.version,
             previous: served,
             repomd: manifest.repomd,
             packages: manifest.packages.len(),
             url,
             removed,
             warnings,
-        }))
+        }
+    }
+
+    /// What is served at one place, as a publication at another.
+    fn republication(&self, promotion: &Promotion, change: &Change) -> Result<Publication> {
+        let places = Places::new(&self.root, &promotion.from);
+        let version = places.served()?.ok_or_else(|| PublishError::NotServed(promotion.from.clone()))?;
+        let (directory, manifest) = (places.version(version), places.manifest(version)?);
+        let mut evidence = BTreeMap::new();
+        for file in &manifest.evidence {
+            let name = file.location.strip_prefix("evidence/").unwrap_or(&file.location);
+            evidence.insert(name.to_owned(), fs::read(directory.join(&file.location))?);
+        }
+        Ok(Publication {
+            address: promotion.to.clone(),
+            driver_name: manifest.driver_name,
+            cell: manifest.cell,
+            rpms: manifest.packages.iter().map(|package| directory.join(&package.file.location)).collect(),
+            evidence,
+            consumers: promotion.consumers.clone(),
+            lock: manifest.lock,
+            run: manifest.run,
+            verdicts: manifest.verdicts,
+            replace: true,
+            accept: Accept::default(),
+            change: change.clone(),
+        })
+    }
+
+    fn promote_locked(&self, promotions: &[Promotion], change: &Change) -> Result<Vec<Promoted>> {
+        let mut prepared = Vec::new();
+        for promotion in promotions {
+            let publication = self.republication(promotion, change)?;
+            let places = Places::new(&self.root, &promotion.to.path);
+            prepared.push((self.prepare(&places, &publication)?, places));
+        }
+        let mut intent = Intent::default();
+        for (ready, places) in &prepared {
+            if let Prepared::Ready(ready) = ready {
+                intent.add(places, ready.manifest.version, ready.served);
+            }
+        }
+        self.tell(Step::Flip);
+        intent.carry_out(&self.root)?;
+        let done = promotions.iter().zip(prepared).map(|(promotion, (prepared, places))| {
+            let path = promotion.to.path.clone();
+            let url = self.url_of(&path);
+            match prepared {
+                Prepared::Unchanged(version) => {
+                    Promoted { path, previous: Some(version), version, unchanged: true, url }
+                }
+                Prepared::Ready(ready) => {
+                    let published = self.conclude(&places, *ready, Action::Promote, change);
+                    Promoted {
+                        path,
+                        previous: published.previous,
+                        version: published.version,
+                        unchanged: false,
+                        url,
+                    }
+                }
+            }
+        });
+        let done = done.collect();
+        Intent::forget(&self.root)?;
+        Ok(done)
     }
 
     fn rollback_locked(
@@ -356,6 +437,23 @@ impl DirectoryTarget {
     }
 }
 
+/// A version in the making.
+enum Prepared {
+    /// It is served already.
+    Unchanged(u64),
+    /// It is whole, and not served yet.
+    Ready(Box<Ready>),
+}
+
+struct Ready {
+    manifest: Manifest,
+    /// What is served until it is.
+    served: Option<u64>,
+    /// Versions that are not kept once it is.
+    outdated: Vec<u64>,
+    url: String,
+}
+
 /// What could be read; the first thing that could not is kept.
 fn known<T>(read: Result<T>, problem: &mut Option<PublishError>) -> Option<T> {
     match read {
@@ -368,8 +466,8 @@ fn known<T>(read: Result<T>, problem: &mut Option<PublishError>) -> Option<T> {
 }
 
 impl Target for DirectoryTarget {
-    fn ensure(&self, path: &RepositoryPath) -> Result<()> {
-        let places = Places::new(&self.root, path);
+    fn ensure(&self, address: &Address) -> Result<()> {
+        let places = Places::new(&self.root, &address.path);
         let ensure = || {
             places.make()?;
             sweep_probes(&places)?;
@@ -383,7 +481,7 @@ impl Target for DirectoryTarget {
 
     fn publish(&self, publication: &Publication) -> Result<Outcome> {
         let _lock = self.lock(&publication.change)?;
-        let places = Places::new(&self.root, &publication.path);
+        let places = Places::new(&self.root, &publication.address.path);
         self.publish_locked(&places, publication).map_err(|error| {
             // That this fails too is not worth hiding the first error for: the next publication settles it.
             drop(remove_tree(&places.incoming()));
@@ -393,7 +491,7 @@ impl Target for DirectoryTarget {
 
     fn settle(&self, path: &RepositoryPath, change: &Change) -> Result<()> {
         let places = Places::new(&self.root, path);
-        if is_settled(&places)? {
+        if is_settled(&places)? && !Intent::is_there(&self.root) {
             return Ok(());
         }
         let _lock = self.lock(change)?;
@@ -405,6 +503,30 @@ impl Target for DirectoryTarget {
         let _lock = self.lock(change)?;
         let places = Places::new(&self.root, path);
         self.rollback_locked(&places, path, to, change).map_err(|error| error.in_directory(&self.root))
+    }
+
+    fn promote(&self, promotions: &[Promotion], change: &Change) -> Result<Vec<Promoted>> {
+        let _lock = self.lock(change)?;
+        self.promote_locked(promotions, change).map_err(|error| error.in_directory(&self.root))
+    }
+
+    /// Reads all of it, whatever the depth: it is at hand.
+    fn check(&self, path: &RepositoryPath, _depth: Depth) -> Result<Check> {
+        let places = Places::new(&self.root, path);
+        let version = places.served()?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
+        Ok(check(&places.version(version), &places.manifest(version)?)?.0)
+    }
+
+    fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {
+        history::read(&Places::new(&self.root, path).history())
+    }
+
+    fn repo_file(&self) -> &'static str {
+        crate::repofile::FILE
+    }
+
+    fn url(&self, path: &RepositoryPath) -> Result<String> {
+        Ok(self.url_of(path))
     }
 
     fn held_back(&self, path: &RepositoryPath, lock: Sha256Digest) -> Result<Option<HistoryEntry>> {

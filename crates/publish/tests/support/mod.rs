@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use drivetrain_model::{Architecture, Cell, DriverVersion, KernelRelease, RunId, Sha256Digest, TrainName};
 use drivetrain_publish::{
-    Change, ConsumerSettings, DirectoryOptions, DirectoryTarget, Outcome, Publication, RepositoryPath,
+    Accept, Change, ConsumerSettings, DirectoryOptions, DirectoryTarget, Outcome, Publication, RepositoryPath,
 };
 use rpm::{BuildConfig, FileOptions, PackageBuilder};
 
@@ -48,7 +48,7 @@ pub fn change(by: &str) -> Change {
 
 pub fn publication(rpms: &[PathBuf], lock: &str) -> Publication {
     Publication {
-        path: path(),
+        address: path().into(),
         driver_name: "doca-ofed".to_owned(),
         cell: Cell {
             train: TrainName::parse("lab-9.4").unwrap(),
@@ -61,6 +61,9 @@ pub fn publication(rpms: &[PathBuf], lock: &str) -> Publication {
         consumers: ConsumerSettings { priority: 50, vendor: None },
         lock: Sha256Digest::of(lock.as_bytes()),
         run: RunId::parse(&format!("run-{lock}")).unwrap(),
+        verdicts: None,
+        replace: false,
+        accept: Accept::default(),
         change: change("tester@lab"),
     }
 }

@@ -1,0 +1,16 @@
+//! Against a real Pulp server: pulpcore and pulp_rpm on PostgreSQL, the current release and an old one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test ends where something fails, and may say why"
+)]
+
+mod bed;
+mod channels;
+mod faults;
+mod kill;
+mod lifecycle;
+mod proxy;
+#[path = "../support/mod.rs"]
+mod support;
