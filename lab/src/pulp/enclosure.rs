@@ -18,7 +18,7 @@ use fs_err as fs;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use super::processes::{children, has_ended, inner_number, is_enclosed, poll, signal, tree};
+use super::processes::{children, inner_number, is_enclosed, poll, signal, tree};
 use crate::cmd::command;
 
 /// How long a namespace may take to be there.
@@ -113,6 +113,8 @@ pub(super) struct Process {
     entering: Child,
     started: Timestamp,
     log: Utf8PathBuf,
+    /// What it had forked when it was to end.
+    forked: Vec<u32>,
 }
 
 impl Process {
@@ -127,7 +129,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        Ok(Process { name, entering, started, log })
+        Ok(Process { name, entering, started, log, forked: Vec::new() })
     }
 
     /// What it is called in messages.
@@ -163,44 +165,55 @@ impl Process {
 
     /// Asks it to end by a signal, and kills what is left of it after a while.
     pub(super) fn end(mut self, with: Signal, patience: Duration) {
-        let all = tree(self.entering.id());
         if let Some(process) = self.id() {
+            self.forked = tree(process);
             signal(process, with);
         }
         let _ = poll(patience, || self.entering.try_wait().ok().flatten());
-        kill(&all);
     }
 
     /// Kills it and all that it forked.
     pub(super) fn kill(self) {
         drop(self);
     }
+
+    /// Kills what it has now, and remembers it.
+    fn kill_tree(&mut self) {
+        // Stopped first, it cannot replace a child that is killed before it.
+        if let Some(process) = self.id() {
+            signal(process, Signal::STOP);
+        }
+        self.forked.extend(tree(self.entering.id()));
+        for process in enclosed(&self.forked) {
+            signal(process, Signal::KILL);
+        }
+        // It stops with its child. Killed, it could not bury it.
+        signal(self.entering.id(), Signal::CONT);
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if matches!(self.entering.try_wait(), Ok(None)) {
-            // Stopped first, it cannot replace a child that is killed before it.
-            if let Some(process) = self.id() {
-                signal(process, Signal::STOP);
+        let _ = poll(ENDING, || {
+            let status = self.entering.try_wait().ok().flatten();
+            if status.is_none() {
+                self.kill_tree();
             }
-            kill(&tree(self.entering.id()));
-            // It stops with its child, or has no child yet.
-            drop(self.entering.kill());
+            status
+        });
+        // Those whose parent ended before them. Where all of the namespace has ended these are gone.
+        for process in enclosed(&self.forked) {
+            signal(process, Signal::KILL);
         }
-        drop(self.entering.wait());
+        // They end when they get round to it, and until then their ports are taken.
+        let _ = poll(ENDING, || enclosed(&self.forked).next().is_none().then_some(()));
     }
 }
 
-/// Kills those that are in a namespace. What is not has entered one, and ends with its child; or it is another's,
+/// Those of them that are in a namespace. One that is not has entered one and ends with its child, or is another's,
 /// which has come by the number of one that is gone.
-fn kill(processes: &[u32]) {
-    let enclosed: Vec<u32> = processes.iter().copied().filter(|process| is_enclosed(*process)).collect();
-    for process in &enclosed {
-        signal(*process, Signal::KILL);
-    }
-    // They end when they get round to it, and until then their ports are taken.
-    let _ = poll(ENDING, || enclosed.iter().all(|process| has_ended(*process)).then_some(()));
+fn enclosed(processes: &[u32]) -> impl Iterator<Item = u32> {
+    processes.iter().copied().filter(|process| is_enclosed(*process))
 }
 
 /// The last lines of a text.

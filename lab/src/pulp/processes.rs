@@ -44,13 +44,6 @@ pub(super) fn inner_number(process: u32) -> Option<u32> {
     numbers.split_whitespace().last()?.parse().ok()
 }
 
-/// Whether a process has ended, and closed its files, though its parent may not know yet.
-pub(super) fn has_ended(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
-    state.is_none_or(|state| ["Z", "X"].contains(&state))
-}
-
 /// Whether a process is in another namespace of processes than this one.
 pub(super) fn is_enclosed(process: u32) -> bool {
     let own = fs::read_link("/proc/self/ns/pid");
@@ -103,7 +96,7 @@ mod tests {
     fn a_process_is_in_its_own_tree_and_in_no_other_namespace() {
         let own = std::process::id();
         assert_eq!(tree(own).first(), Some(&own));
-        assert!(!is_enclosed(own) && !has_ended(own));
+        assert!(!is_enclosed(own));
         assert!(inner_number(own).is_some());
     }
 }
