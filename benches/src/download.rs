@@ -58,7 +58,7 @@ pub fn bench(pairs: usize, files: usize, megabytes: usize) -> Result<()> {
 }
 
 /// Bytes that nothing compresses, different for each file (xorshift64).
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {

@@ -6,6 +6,7 @@ mod closure;
 mod download;
 mod measure;
 mod plan;
+mod push;
 mod run;
 
 use anyhow::{Context, Result, ensure};
@@ -67,6 +68,11 @@ enum Bench {
     /// The side of drivetrain's in `download`.
     #[command(hide = true)]
     Fetch { url: String, list: Utf8PathBuf, store: Utf8PathBuf },
+    /// Packages to a Pulp server, until dnf sees them, against pulp-cli and curl.
+    Push(push::Plan),
+    /// The side of drivetrain's in `push`.
+    #[command(hide = true)]
+    Publish(push::ours::Job),
     /// `drivetrain run`, cold, for the next kernel, and unchanged, against rebuilding one after another.
     Run {
         /// How often.
@@ -89,6 +95,8 @@ fn main() -> Result<()> {
         Bench::Closure { pairs, packages } => closure::bench(&setting()?, pairs, packages),
         Bench::Download { pairs, files, megabytes } => download::bench(pairs, files, megabytes),
         Bench::Fetch { url, list, store } => download::fetch(&url, &list, &store),
+        Bench::Push(plan) => push::bench(&lab, &plan),
+        Bench::Publish(job) => push::ours::publish(&job),
         Bench::Check { pairs } => check::bench(&setting()?, pairs),
         Bench::Run { pairs } => run::bench(&setting()?, pairs),
     }
