@@ -339,7 +339,8 @@ pub struct PublishPulp {
     pub content_guard: Option<String>,
     /// How many connections at once, 1 to 32. Default 6.
     pub connections: u32,
-    /// Files larger than this many MiB are sent in chunks of that size, 1 to 1024. Default 32.
+    /// Files larger than this many MiB are sent in chunks of that size, 1 to 1024, unless the first of them shows that
+    /// the line takes them whole in good time. Default 32.
     pub chunk_mib: u32,
     /// Whether a repository or distribution of these names that drivetrain did not make may be taken over. Default:
     /// no.

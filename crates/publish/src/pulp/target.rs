@@ -15,7 +15,8 @@ use crate::{
 pub struct PulpOptions {
     /// How many versions of a repository stay beside those that are served or can be gone back to; no fewer than 2.
     pub keep: u32,
-    /// Packages larger than this are sent in chunks of this size, in bytes.
+    /// Packages larger than this are sent in chunks of this size, in bytes, unless the first of them shows that the line
+    /// takes them whole in good time.
     pub chunk: u64,
     /// Whether repositories and distributions that drivetrain did not make may be taken over.
     pub adopt: bool,
