@@ -34,8 +34,11 @@ fn helper() {
         runtime.handle().clone(),
         options,
     );
+    // What is not served comes first, so that the step is within reach of every process.
+    let first = std::env::var("PULP_FIRST").unwrap();
+    let sets = if first == "a" { ["a", "b"] } else { ["b", "a"] };
     for round in std::process::id().. {
-        for set in ["a", "b"] {
+        for set in sets {
             target.publish(&publication(&packages(&files, set), &format!("{set}-{round}"))).unwrap();
         }
     }
@@ -61,11 +64,12 @@ fn make_sets(files: &Path) {
     }
 }
 
-fn start(bed: &Bed) -> Child {
+fn start(bed: &Bed, first: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::helper", "--ignored", "--nocapture"])
         .env("PULP_URL", bed.server.api_url())
         .env("PULP_FILES", bed.files.path())
+        .env("PULP_FIRST", first)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -123,6 +127,15 @@ async fn consume(content: &Content, sets: &BTreeMap<String, BTreeSet<Sha256Diges
     }
 }
 
+/// Tells a thread to end when it is dropped.
+struct Stop<'d>(&'d AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn killed_at_random_moments_it_leaves_one_set_or_the_other() {
     let Some(bed) = Bed::new(Release::Current) else { return };
@@ -136,7 +149,7 @@ fn killed_at_random_moments_it_leaves_one_set_or_the_other() {
         })
         .collect();
     let target = bed.target();
-    target.publish(&publication(&packages(bed.files.path(), "a"), "first")).unwrap();
+    target.publish(&publication(&packages(bed.files.path(), "a"), "a-first")).unwrap();
     let url = target.url(&path()).unwrap();
     let kills: u32 = std::env::var("DRIVETRAIN_KILLS").map_or(KILLS, |text| text.parse().unwrap());
 
@@ -151,16 +164,22 @@ fn killed_at_random_moments_it_leaves_one_set_or_the_other() {
             }
             seen
         });
+        // Whatever becomes of the rest, the consumer ends.
+        let stop = Stop(&done);
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..kills {
-            let mut child = start(&bed);
+            // The run's name says which set is served.
+            let served = target.state(&path()).unwrap().unwrap();
+            let serves_a = served.record.unwrap().run.as_str().starts_with("run-a");
+            let mut child = start(&bed, if serves_a { "b" } else { "a" });
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            // From its login to somewhere in its second publication.
-            std::thread::sleep(Duration::from_millis(200 + (seed >> 33) % 5000));
+            // From its login to somewhere in its second publication, on a machine that has nothing else to do.
+            std::thread::sleep(Duration::from_millis(200 + (seed >> 33) % 6000));
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         consumer.join().unwrap()
     });
     println!("after {kills} kills consumers had read: {seen:?}");
