@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use drivetrain_model::Sha256Digest;
-use drivetrain_pulp::{Distribution, Labels};
+use drivetrain_pulp::{Distribution, Href, Labels};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -90,25 +90,32 @@ impl PulpTarget {
     /// That consumers see it; a warning where they do not for a while.
     pub(super) async fn require_seen(&self, flip: &Flip) -> Option<String> {
         let started = Instant::now();
+        let (path, version) = (&flip.address.path, flip.noted.version);
         let why = loop {
-            match self.seen(&flip.address.path).await {
-                Ok(seen) if seen == flip.noted.repomd => return None,
+            match self.seen(path).await {
+                Ok((_, seen)) if seen == flip.noted.repomd => return None,
+                Ok((served, _)) if served.as_ref() != Some(&flip.noted.publication) => {
+                    return Some(format!(
+                        "somebody else changed {path} right after version {version} was served"
+                    ));
+                }
                 Ok(_) if started.elapsed() < CACHED => tokio::time::sleep(Duration::from_millis(200)).await,
                 Ok(_) => break "the content server still answers with what it had before".to_owned(),
                 Err(error) => break error.to_string(),
             }
         };
         Some(format!(
-            "the distribution at {} points to version {}, and consumers may not see that yet: {why}",
-            flip.address.path, flip.noted.version
+            "the distribution at {path} points to version {version}, and consumers may not see that yet: {why}"
         ))
     }
 
-    async fn seen(&self, path: &RepositoryPath) -> Result<Sha256Digest> {
+    /// What a distribution points to, and what consumers see there.
+    async fn seen(&self, path: &RepositoryPath) -> Result<(Option<Href>, Sha256Digest)> {
         let distribution =
             self.distribution(path).await?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
         let content = self.content(&distribution).await?;
-        Ok(Sha256Digest::of(&content.read("repodata/repomd.xml", 1 << 20).await?))
+        let repomd = Sha256Digest::of(&content.read("repodata/repomd.xml", 1 << 20).await?);
+        Ok((distribution.publication, repomd))
     }
 
     pub(super) async fn go_back(

@@ -916,7 +916,9 @@ fn of_two_publications_at_once_one_is_served_whole() {
         });
         for outcome in [left.unwrap(), right.unwrap()] {
             if let Outcome::Published(published) = outcome {
-                assert_eq!(published.warnings, Vec::<String>::new());
+                // The one that came first may find that it is the other's that is served.
+                let others = |warning: &String| warning.starts_with("somebody else changed ");
+                assert!(published.warnings.iter().all(others), "{:?}", published.warnings);
             }
         }
     };
