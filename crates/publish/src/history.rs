@@ -8,7 +8,7 @@ use fs_err as fs;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Change, Result};
 
 /// One change of what is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ pub enum Action {
 }
 
 impl HistoryEntry {
+    /// A change that leads to a version, by whoever makes it.
+    pub(crate) fn new(action: Action, change: &Change, version: u64, from: Option<u64>, run: &RunId) -> Self {
+        let Change { by, why, at } = change.clone();
+        Self { at, action, version, from, run: run.clone(), by, why }
+    }
+
     /// Whether an earlier version was served again. New versions have the highest number, so a change that was
     /// only found and leads to a lower one is a way back whose process ended before it was noted.
     fn is_way_back(&self) -> bool {

@@ -250,7 +250,7 @@ impl DirectoryTarget {
             warnings.push(format!("whether the change is on disk is not known: {error}"));
         }
         self.tell(Step::Note);
-        let entry = self.entry(action, manifest.version, served, &manifest, change);
+        let entry = HistoryEntry::new(action, change, manifest.version, served, &manifest.run);
         if let Err(error) = history::append(&places.history(), &entry) {
             warnings.push(format!("the change could not be noted: {error}"));
         }
@@ -372,7 +372,7 @@ impl DirectoryTarget {
         flip(places, to)?;
         settle_link(places)?;
         self.tell(Step::Note);
-        let entry = self.entry(Action::Rollback, to, Some(from), &manifest, change);
+        let entry = HistoryEntry::new(Action::Rollback, change, to, Some(from), &manifest.run);
         history::append(&places.history(), &entry)?;
         Ok(RolledBack { from, to })
     }
@@ -398,25 +398,6 @@ impl DirectoryTarget {
     fn latest<'a>(&self, others: &'a [Kept], served: Option<u64>) -> &'a [Kept] {
         let position = others.iter().position(|other| Some(other.manifest.version) == served);
         position.map_or(&[], |position| &others[position..=position])
-    }
-
-    fn entry(
-        &self,
-        action: Action,
-        version: u64,
-        from: Option<u64>,
-        manifest: &Manifest,
-        change: &Change,
-    ) -> HistoryEntry {
-        HistoryEntry {
-            at: change.at,
-            action,
-            version,
-            from,
-            run: manifest.run.clone(),
-            by: change.by.clone(),
-            why: change.why.clone(),
-        }
     }
 
     /// Finds repositories below a hidden directory. Directories only: a link is none of ours there.

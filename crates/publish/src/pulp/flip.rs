@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::ensure::is_taken;
 use super::labels::{self, FLIP, Noted, PENDING};
+use super::state::known_by;
 use super::target::{PulpStep, PulpTarget};
 use super::transaction::pause;
 use crate::{
@@ -151,15 +152,13 @@ impl PulpTarget {
             address,
             repository: repository.name,
             noted: to.clone(),
-            change: HistoryEntry {
-                at: change.at,
-                action: Action::Rollback,
-                version: to.version,
-                from: Some(served.version),
-                run: to.record.run.clone(),
-                by: change.by.clone(),
-                why: change.why.clone(),
-            },
+            change: HistoryEntry::new(
+                Action::Rollback,
+                change,
+                to.version,
+                Some(served.version),
+                &to.record.run,
+            ),
             distribution: Some(distribution),
         };
         self.tell(PulpStep::Flip);
@@ -177,7 +176,7 @@ impl PulpTarget {
         let mut flips = Vec::new();
         for promotion in promotions {
             let flip = self.promotion(promotion, change).await?;
-            let served = flip.distribution.as_ref().and_then(|there| super::state::served_by(there).ok()?);
+            let served = flip.distribution.as_ref().and_then(known_by);
             let unchanged = served.as_ref() == Some(&flip.noted);
             done.push(Promoted {
                 path: promotion.to.path.clone(),
@@ -207,16 +206,9 @@ impl PulpTarget {
         let repository = labels::repository(&source.pulp_labels).unwrap_or_default().to_owned();
         let distribution = self.distribution(&promotion.to.path).await?;
         self.require_own(&promotion.to, distribution.as_ref()).await?;
-        let served = distribution.as_ref().and_then(|there| super::state::served_by(there).ok()?);
-        let change = HistoryEntry {
-            at: change.at,
-            action: Action::Promote,
-            version: noted.version,
-            from: served.map(|served| served.version),
-            run: noted.record.run.clone(),
-            by: change.by.clone(),
-            why: change.why.clone(),
-        };
+        let served = distribution.as_ref().and_then(known_by);
+        let from = served.map(|served| served.version);
+        let change = HistoryEntry::new(Action::Promote, change, noted.version, from, &noted.record.run);
         Ok(Flip { address: promotion.to.clone(), distribution, repository, noted, change })
     }
 

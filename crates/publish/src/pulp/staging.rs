@@ -33,14 +33,11 @@ impl PulpTarget {
         });
         let more = json!({ "pulp_labels": labels, "content_guard": guard });
         // Sent again it may be told that it is there: then it is the one.
-        let href = match self.client.create_distribution(&name, &path, more).await {
+        let href = match self.client.create_distribution(&name, &path, more.clone()).await {
             Ok(href) => href,
             Err(error) => match self.client.distribution_called(&name).await? {
                 Some(distribution) => distribution.pulp_href,
-                None if error.is_transient() => {
-                    let more = json!({ "pulp_labels": labels, "content_guard": guard });
-                    self.client.create_distribution(&name, &path, more).await?
-                }
+                None if error.is_transient() => self.client.create_distribution(&name, &path, more).await?,
                 None => return Err(error.into()),
             },
         };

@@ -160,3 +160,8 @@ pub(super) fn served_by(distribution: &Distribution) -> Result<Option<Noted>> {
         (Some(_), None) => Err(changed("serves something, and drivetrain has not noted what")),
     }
 }
+
+/// What a distribution serves, where that is what drivetrain noted.
+pub(super) fn known_by(distribution: &Distribution) -> Option<Noted> {
+    served_by(distribution).ok().flatten()
+}

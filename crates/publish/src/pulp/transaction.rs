@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::flip::Flip;
 use super::labels::{self, Noted};
 use super::readback::Listing;
+use super::state::known_by;
 use super::target::{PulpStep, PulpTarget};
 use super::upload::{Incoming, look};
 use crate::{Action, HistoryEntry, Outcome, Publication, PublishError, Published, Replaced, Result};
@@ -87,8 +88,7 @@ impl PulpTarget {
         let distribution = self.distribution(&address.path).await?;
         self.require_own(address, distribution.as_ref()).await?;
         let repository = self.ensure_repository(publication).await?;
-        let served =
-            distribution.as_ref().and_then(|distribution| super::state::served_by(distribution).ok()?);
+        let served = distribution.as_ref().and_then(known_by);
         let newest = self.client.packages_in(&repository.latest_version_href).await?;
         Ok(Before { repository, distribution, served, newest })
     }
@@ -213,15 +213,13 @@ impl PulpTarget {
             address: publication.address.clone(),
             distribution: before.distribution.clone(),
             repository: before.repository.name.clone(),
-            change: HistoryEntry {
-                at: publication.change.at,
-                action: Action::Publish,
-                version: noted.version,
-                from: before.served.as_ref().map(|served| served.version),
-                run: noted.record.run.clone(),
-                by: publication.change.by.clone(),
-                why: publication.change.why.clone(),
-            },
+            change: HistoryEntry::new(
+                Action::Publish,
+                &publication.change,
+                noted.version,
+                before.served.as_ref().map(|served| served.version),
+                &noted.record.run,
+            ),
             noted,
         }
     }
