@@ -1,14 +1,24 @@
 //! That a publication will be possible: server, names, rights, room.
 
 use drivetrain_pulp::{Distribution, Guard, Href, PulpError, Repository};
+use serde_json::Value;
 
 use super::labels::{self, MARK};
 use super::target::PulpTarget;
-use super::transaction::{TRIES, pause};
 use crate::{Address, Publication, PublishError, Record, Result};
 
 /// What the server keeps free beside what is uploaded: its temporary files and its database.
 const SPARE_BYTES: u64 = 32 << 20;
+
+/// The kind of repositories that hold RPMs, as Pulp calls it.
+const RPM_REPOSITORY: &str = "repositories/rpm/rpm";
+
+/// A distribution that is there now.
+pub(super) struct Made {
+    pub(super) href: Href,
+    /// Whether it certainly is as it was asked for; otherwise it may be somebody else's.
+    pub(super) anew: bool,
+}
 
 impl PulpTarget {
     /// Before a build is paid for: that the server is there and knows us, and that nobody else has the names.
@@ -24,15 +34,7 @@ impl PulpTarget {
 
     /// The repository of a name, where it is there and may be used.
     pub(super) async fn own_repository(&self, name: &str) -> Result<Option<Repository>> {
-        let Some(repository) = self.client.repository(name).await? else {
-            return match self.client.repository_kind(name).await? {
-                None => Ok(None),
-                Some(kind) => Err(PublishError::InTheWay {
-                    path: format!("the repository {name} of {}", self.client.server()),
-                    what: format!("one of another type ({kind}). Choose another publish.pulp.repository"),
-                }),
-            };
-        };
+        let Some(repository) = self.rpm_repository(name).await? else { return Ok(None) };
         let in_the_way = |what: &str| {
             Err(PublishError::InTheWay {
                 path: format!("the repository {name} of {}", self.client.server()),
@@ -60,13 +62,29 @@ impl PulpTarget {
         Ok(Some(repository))
     }
 
+    /// The repository of a name; an error where another type of repository has it.
+    async fn rpm_repository(&self, name: &str) -> Result<Option<Repository>> {
+        let repository = self.client.repository(name).await?;
+        if repository.is_some() {
+            return Ok(repository);
+        }
+        match self.client.repository_kind(name).await? {
+            None => Ok(None),
+            // Somebody has made it just now.
+            Some(kind) if kind == RPM_REPOSITORY => Ok(self.client.repository(name).await?),
+            Some(kind) => Err(PublishError::InTheWay {
+                path: format!("the repository {name} of {}", self.client.server()),
+                what: format!("one of another type ({kind}). Choose another publish.pulp.repository"),
+            }),
+        }
+    }
+
     /// The repository of a publication, made where it is not there.
     pub(super) async fn ensure_repository(&self, publication: &Publication) -> Result<Repository> {
         let name = &publication.address.repository;
         let record = self.record_of(publication);
-        let mut tries = 0;
+        let mut persistence = self.persistence();
         loop {
-            tries += 1;
             if let Some(repository) = self.own_repository(name).await? {
                 self.client.label_repository(&repository, &labels::of_repository(&record)).await?;
                 return Ok(repository);
@@ -79,15 +97,43 @@ impl PulpTarget {
             let labels = labels::of_repository(&record);
             match self.client.create_repository(name, &labels, &description).await {
                 Ok(repository) => return Ok(repository),
-                // It may have been made all the same, or by somebody else just now: then it is found.
-                Err(error) if error.is_transient() && tries < TRIES => pause().await,
                 Err(error) if is_taken(&error) => match self.client.repository(name).await? {
                     Some(_) => {}
                     None => {
                         return Err(self.hidden(&format!("a repository {name}"), "rpm.view_rpmrepository"));
                     }
                 },
+                // It may have been made all the same, or by somebody else just now: then it is found.
+                Err(error) if persistence.allows(&error).await => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A distribution that was not there, made. It may have been made though the answer was lost, or by somebody
+    /// else just now: then it is found at its path.
+    pub(super) async fn make_distribution(
+        &self,
+        name: &str,
+        path: &str,
+        more: &Value,
+    ) -> Result<Made> {
+        let mut persistence = self.persistence();
+        loop {
+            let error = match self.client.create_distribution(name, path, more.clone()).await {
+                Ok(href) => return Ok(Made { href, anew: true }),
+                Err(error) => error,
+            };
+            if let Some(there) = self.client.distribution(path).await? {
+                return Ok(Made { href: there.pulp_href, anew: false });
+            }
+            if is_taken(&error) {
+                return Err(
+                    self.hidden(&format!("a distribution {name} or at {path}"), "rpm.view_rpmdistribution")
+                );
+            }
+            if !persistence.allows(&error).await {
+                return Err(error.into());
             }
         }
     }

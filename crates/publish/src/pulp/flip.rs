@@ -13,11 +13,9 @@ use drivetrain_pulp::{Distribution, Href, Labels};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::ensure::is_taken;
 use super::labels::{self, FLIP, Noted, PENDING};
 use super::state::known_by;
 use super::target::{PulpStep, PulpTarget};
-use super::transaction::pause;
 use crate::{
     Action, Address, Change, HistoryEntry, Promoted, Promotion, PublishError, RepositoryPath, Result,
     RolledBack,
@@ -64,28 +62,9 @@ impl PulpTarget {
         if let Some(distribution) = &flip.distribution {
             return self.change(&distribution.pulp_href, change).await;
         }
-        let (name, path) = (&flip.address.distribution, flip.address.path.as_str());
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let error = match self.client.create_distribution(name, path, change.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            // Made all the same, or by somebody else just now.
-            if let Some(there) = self.distribution(&flip.address.path).await? {
-                return self.change(&there.pulp_href, change).await;
-            }
-            if is_taken(&error) {
-                return Err(
-                    self.hidden(&format!("a distribution {name} or at {path}"), "rpm.view_rpmdistribution")
-                );
-            }
-            if !error.is_transient() || tries > 5 {
-                return Err(error.into());
-            }
-            pause().await;
-        }
+        let Address { distribution, path, .. } = &flip.address;
+        let made = self.make_distribution(distribution, path.as_str(), &change).await?;
+        if made.anew { Ok(()) } else { self.change(&made.href, change).await }
     }
 
     /// That consumers see it; a warning where they do not for a while.
@@ -259,8 +238,13 @@ impl PulpTarget {
                 distribution.pulp_href.clone()
             }
             None => {
-                let (name, path) = (&flip.address.distribution, flip.address.path.as_str());
-                self.client.create_distribution(name, path, json!({ "pulp_labels": labels })).await?
+                let change = json!({ "pulp_labels": labels });
+                let Address { distribution, path, .. } = &flip.address;
+                let made = self.make_distribution(distribution, path.as_str(), &change).await?;
+                if !made.anew {
+                    self.change(&made.href, change).await?;
+                }
+                made.href
             }
         };
         Ok(Flip { distribution: Some(self.client.distribution_at(&distribution).await?), ..flip.clone() })

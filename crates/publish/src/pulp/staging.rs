@@ -32,15 +32,7 @@ impl PulpTarget {
             SINCE: Timestamp::now().as_second().to_string(),
         });
         let more = json!({ "pulp_labels": labels, "content_guard": guard });
-        // Sent again it may be told that it is there: then it is the one.
-        let href = match self.client.create_distribution(&name, &path, more.clone()).await {
-            Ok(href) => href,
-            Err(error) => match self.client.distribution_called(&name).await? {
-                Some(distribution) => distribution.pulp_href,
-                None if error.is_transient() => self.client.create_distribution(&name, &path, more).await?,
-                None => return Err(error.into()),
-            },
-        };
+        let href = self.make_distribution(&name, &path, &more).await?.href;
         Ok(self.client.distribution_at(&href).await?)
     }
 

@@ -1,7 +1,7 @@
 //! From packages to what consumers see: everything before the last step is invisible to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drivetrain_model::Sha256Digest;
 use drivetrain_pulp::{Distribution, Href, Package, PulpError, Repository};
@@ -16,7 +16,7 @@ use super::upload::{Incoming, look};
 use crate::{Action, HistoryEntry, Outcome, Publication, PublishError, Published, Replaced, Result};
 
 /// How often a change is sent again whose task was lost, or whose packages were cleaned away under it.
-pub(super) const TRIES: u32 = 5;
+const TRIES: u32 = 5;
 
 /// What the server has, before anything is changed.
 struct Before {
@@ -269,9 +269,8 @@ impl PulpTarget {
     /// The publication of a version, made where there is none like it: each request makes another.
     async fn publication_of(&self, version: &Href, publication: &Publication) -> Result<Href> {
         let config = self.repo_config(publication).await?;
-        let mut tries = 0;
+        let mut persistence = self.persistence();
         loop {
-            tries += 1;
             for there in self.client.publications(version).await? {
                 let same = match (&config, &there.repo_config) {
                     (Some(Value::Object(wanted)), Some(there)) => wanted == there,
@@ -284,7 +283,7 @@ impl PulpTarget {
             }
             match self.client.publish(version, config.as_ref()).await {
                 Ok(href) => return Ok(href),
-                Err(error) if error.is_transient() && tries < TRIES => pause().await,
+                Err(error) if persistence.allows(&error).await => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -355,8 +354,37 @@ impl PulpTarget {
     }
 }
 
+/// For how long something is looked for and tried again that may have been done though the answer was lost: the
+/// server may be slow to do it, and whatever breaks the connections may break every second one.
+pub(super) struct Persistence {
+    started: Instant,
+    most: Duration,
+    tries: u32,
+}
+
+impl Persistence {
+    /// Whether to look and try once more after this error; then a moment has passed.
+    pub(super) async fn allows(&mut self, error: &PulpError) -> bool {
+        self.tries += 1;
+        let again = match error {
+            PulpError::Unreachable { .. } => self.started.elapsed() < self.most,
+            _ => error.is_transient() && self.tries < TRIES,
+        };
+        if again {
+            pause().await;
+        }
+        again
+    }
+}
+
+impl PulpTarget {
+    pub(super) fn persistence(&self) -> Persistence {
+        Persistence { started: Instant::now(), most: self.client.settings().patience, tries: 0 }
+    }
+}
+
 /// A moment before something is sent again.
-pub(super) async fn pause() {
+async fn pause() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
