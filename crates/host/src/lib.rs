@@ -5,18 +5,24 @@
 //! drivetrain itself runs on, without network, without root, and with nothing writable but the job's own
 //! directories. A builder over SSH or in a virtual machine implements the same trait; a [`Job`] says what is
 //! isolated from what, and its paths are paths *on that host*.
+//!
+//! [`Machine`] is a whole machine that is made ready for that, and [`SshMachine`] one that ssh reaches.
 
 mod error;
 mod fs;
 mod job;
 mod lines;
 mod log;
+mod machine;
 mod sandbox;
 mod spawn;
+mod ssh;
 
 pub use error::HostError;
 pub use job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
+pub use machine::{BootId, Machine, Script};
 pub use sandbox::{
     BUILD_ID, Bind, KernelLink, Limits, LocalSandbox, RootFs, SandboxOptions, SandboxSpec, Symlink, Tmpfs,
 };
+pub use ssh::{SshMachine, SshOptions};
 pub use tokio_util::sync::CancellationToken;

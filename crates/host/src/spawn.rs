@@ -10,7 +10,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -31,6 +31,16 @@ impl Group {
     /// Waits for the leader's end.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.0.wait().await
+    }
+
+    /// Whether the leader has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Our ends of the leader's input, output and error output, where they are pipes; once.
+    pub(crate) fn take_pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+        (self.0.stdin.take(), self.0.stdout.take(), self.0.stderr.take())
     }
 
     /// Kills the group, and waits for the leader's end.

@@ -1,0 +1,2 @@
+# A file from byte `$from` on.
+exec tail -c "+$from" -- "$source"

@@ -1,0 +1,2 @@
+# What a copy that was given up has left behind.
+rm -f -- "$part"
