@@ -34,9 +34,21 @@ const NEEDED: &[(&str, &str)] = &[
     ("libglib2.0-0", ""),
 ];
 
+/// What its virtual machine needs besides: only to make and to run one.
+const GUEST: &[(&str, &str)] = &[
+    ("qemu-system-x86", "qemu-system-x86_64"),
+    ("qemu-utils", "qemu-img"),
+    ("ovmf", ""),
+    ("mtools", "mcopy"),
+    ("dosfstools", "mkfs.vfat"),
+    ("fdisk", "sfdisk"),
+    ("e2fsprogs", "mke2fs"),
+    ("openssh-client", "ssh-keygen"),
+];
+
 /// Installs them with apt, or prints them.
 pub(crate) fn install(print: bool) -> Result<()> {
-    let packages = NEEDED.iter().map(|(package, _)| *package);
+    let packages = NEEDED.iter().chain(GUEST).map(|(package, _)| *package);
     if print {
         println!("{}", packages.collect::<Vec<_>>().join(" "));
         return Ok(());
@@ -51,9 +63,19 @@ pub(crate) fn install(print: bool) -> Result<()> {
 
 /// Says what is missing before anything fails for want of it.
 pub(crate) fn check() -> Result<()> {
+    check_for(NEEDED)
+}
+
+/// The same for the virtual machine.
+pub(crate) fn check_guest() -> Result<()> {
+    check_for(NEEDED)?;
+    check_for(GUEST)
+}
+
+fn check_for(needed: &[(&str, &str)]) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<_> = std::env::split_paths(&path).collect();
-    let missing: Vec<&str> = NEEDED
+    let missing: Vec<&str> = needed
         .iter()
         .filter(|(_, program)| {
             !program.is_empty() && !directories.iter().any(|dir| dir.join(program).is_file())

@@ -1,9 +1,13 @@
-//! What of the lab other crates' tests and benches use: a real Pulp server.
+//! What of the lab other crates' tests and benches use: real servers, of Pulp and of OpenStack, and
+//! a virtual machine.
 //!
 //! The rest of the lab is the binary's. See the README of this directory.
 #![expect(clippy::print_stdout, reason = "a library for developers: what it says is progress")]
 
+pub mod base64;
 pub mod cmd;
+pub mod guest;
+pub mod openstack;
 pub mod pulp;
 
 /// One line of progress.

@@ -8,9 +8,12 @@ mod cache;
 mod debian;
 mod deps;
 mod driver;
+mod guest_command;
 mod header;
 mod kernels;
 mod keys;
+mod openstack_command;
+mod packages;
 mod pulp_command;
 mod repack;
 mod repo;
@@ -60,6 +63,15 @@ enum Command {
     /// A real Pulp server: installed in the lab, or run for trying things out
     #[command(subcommand)]
     Pulp(pulp_command::Command),
+    /// A real OpenStack: installed in the lab, or run for trying things out
+    #[command(subcommand, name = "openstack")]
+    OpenStack(openstack_command::Command),
+    /// Make the image of a virtual machine, installed from the train
+    Guest {
+        /// Where the lab lives
+        #[arg(long, default_value = ".lab")]
+        dir: Utf8PathBuf,
+    },
     /// Install what building the lab needs
     Deps {
         /// Only print the packages
@@ -74,6 +86,8 @@ fn main() -> Result<()> {
         Command::Serve(options) => serve::serve(&options),
         Command::World(options) => world::write(&options),
         Command::Pulp(command) => pulp_command::run(&command),
+        Command::OpenStack(command) => openstack_command::run(&command),
+        Command::Guest { dir } => guest_command::build(&dir),
         Command::Deps { print } => deps::install(print),
     }
 }
@@ -99,14 +113,19 @@ impl Lab {
     }
 }
 
+/// Two at once would build in each other's scratch space.
+fn lock(dir: &Utf8Path) -> Result<fs::File> {
+    fs::create_dir_all(dir.join("cache"))?;
+    let lock = fs::File::create(dir.join("cache/lock"))?;
+    lock.file().lock().with_context(|| format!("locking {dir}"))?;
+    Ok(lock)
+}
+
 fn up(dir: &Utf8Path, refresh: bool, kernels: usize) -> Result<()> {
     let started = Instant::now();
     fs::create_dir_all(dir)?;
     let dir = dir.canonicalize_utf8()?;
-    fs::create_dir_all(dir.join("cache"))?;
-    // Two at once would build in each other's scratch space.
-    let lock = fs::File::create(dir.join("cache/lock"))?;
-    lock.file().lock().with_context(|| format!("locking {dir}"))?;
+    let lock = lock(&dir)?;
 
     deps::check()?;
     let debs = debian::debs_dir(&dir);
@@ -141,6 +160,7 @@ fn up(dir: &Utf8Path, refresh: bool, kernels: usize) -> Result<()> {
     say(format_args!("headers: {}", lab.dir.join("kernels/<release>")));
     say(format_args!("keys:    {}", lab.www.join("keys")));
     say(format_args!("tool:    {tool}"));
+    drop(lock);
     say(format_args!("done in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -148,7 +168,7 @@ fn up(dir: &Utf8Path, refresh: bool, kernels: usize) -> Result<()> {
 /// The packages that the lab is made from: those of last time, unless others are asked for.
 fn inputs(dir: &Utf8Path, debs: &Utf8Path, refresh: bool, kernels: usize) -> Result<Inputs> {
     let mut others = vendor::debs();
-    others.extend(repack::debs_of([train::BASE]));
+    others.extend(repack::debs_of(train::SETS));
     others.sort_unstable();
     others.dedup();
 

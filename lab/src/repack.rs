@@ -31,6 +31,22 @@ pub(crate) struct Package {
     pub(crate) noarch: bool,
     /// Commands, run in the package's root, that make or change files.
     pub(crate) script: &'static str,
+    /// Directories that are kept though a package usually has no use for them.
+    pub(crate) keep: &'static [&'static str],
+}
+
+impl Package {
+    /// What the others start from.
+    pub(crate) const EMPTY: Package = Package {
+        name: "",
+        debs: &[],
+        version: None,
+        provides: &[],
+        requires: &[],
+        noarch: false,
+        script: "",
+        keep: &[],
+    };
 }
 
 /// What a set of packages has in common.
@@ -41,6 +57,8 @@ pub(crate) struct Set<'a> {
     pub(crate) release: &'a str,
     /// The packages.
     pub(crate) packages: &'a [Package],
+    /// Macros for rpmbuild.
+    pub(crate) defines: &'a [(&'a str, &'a str)],
 }
 
 impl Set<'_> {
@@ -62,7 +80,7 @@ impl Set<'_> {
         }
         let spec = work.join(format!("{}.spec", self.name));
         fs::write(&spec, self.spec(lab, &roots)?)?;
-        RpmBuild { work, out, defines: &[] }.run(Build::Binary, &spec)
+        RpmBuild { work, out, defines: self.defines }.run(Build::Binary, &spec)
     }
 
     fn fill_root(&self, lab: &Lab, package: &Package, root: &Utf8Path) -> Result<()> {
@@ -70,7 +88,7 @@ impl Set<'_> {
         for deb in package.debs {
             debian::unpack(&lab.debs, lab.inputs.deb(deb)?, root)?;
         }
-        run(command("bash").current_dir(root).args(["-euc", CLEANUP]))?;
+        run(command("bash").current_dir(root).env("KEEP", package.keep.join(" ")).args(["-euc", CLEANUP]))?;
         run(command("bash").current_dir(root).args(["-euc", package.script]))?;
         Ok(())
     }
@@ -117,7 +135,7 @@ impl Set<'_> {
 
 /// Debian has `/bin` and `/lib` as links by way of an installation step; a package of ours has the real place.
 /// Documentation and translations would be most of the volume.
-const CLEANUP: &str = r"
+const CLEANUP: &str = r#"
 for dir in bin sbin lib lib64; do
 	if [ -d $dir ] && [ ! -L $dir ]; then
 		mkdir -p usr/$dir
@@ -125,9 +143,14 @@ for dir in bin sbin lib lib64; do
 		rm -rf $dir
 	fi
 done
-rm -rf usr/share/{doc,man,locale,lintian,bug,info,doc-base,bash-completion} usr/lib/x86_64-linux-gnu/{gconv,audit} etc/default etc/init.d usr/share/initramfs-tools usr/lib/udev
+for path in usr/share/{doc,man,locale,lintian,bug,info,doc-base,bash-completion} usr/lib/x86_64-linux-gnu/{gconv,audit} etc/default etc/init.d usr/share/initramfs-tools usr/lib/udev; do
+	case " $KEEP " in
+	*" $path "*) ;;
+	*) rm -rf $path ;;
+	esac
+done
 find . -mindepth 1 -type d -empty -delete
-";
+"#;
 
 /// Everything in a root that a package owns: its files, and directories that are empty on purpose.
 fn file_list(root: &Utf8Path) -> Result<String> {

@@ -1,6 +1,6 @@
 //! The release train: BaseOS and AppStream, each at two dates.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
@@ -8,6 +8,7 @@ use crate::Lab;
 use crate::cache::Key;
 use crate::kernels::Kernel;
 use crate::keys::Signer;
+use crate::packages::{SYSTEM, TOOLCHAIN, TOOLS};
 use crate::repack::{self, Package, Set};
 use crate::repo::{self, Compression, Repository};
 use crate::rpm::packages_in;
@@ -42,15 +43,21 @@ pub(crate) const BASE: &[Package] = &[
         name: "setup",
         version: Some("2.13.7"),
         noarch: true,
-        script: r"mkdir -p etc; echo 'root:x:0:0:root:/root:/bin/bash' >etc/passwd; echo 'root:x:0:' >etc/group; echo '/bin/bash' >etc/shells",
+        script: concat!(
+            "mkdir -p etc; echo /bin/bash >etc/shells; cat >etc/passwd <<'END-OF-FILE'\n",
+            include_str!("../guest/passwd"),
+            "END-OF-FILE\ncat >etc/group <<'END-OF-FILE'\n",
+            include_str!("../guest/group"),
+            "END-OF-FILE\nprintf 'passwd: files\\ngroup: files\\nshadow: files\\nhosts: files dns\\n' >etc/nsswitch.conf"
+        ),
         ..EMPTY
     },
     Package {
         name: "glibc",
-        debs: &["libc6"],
+        debs: &["libc6", "libc-bin"],
         provides: &["rtld(GNU_HASH)", "glibc-common"],
         requires: &["filesystem"],
-        script: "rm -rf etc",
+        script: "rm -rf etc usr/share usr/bin/localedef",
         ..EMPTY
     },
     Package { name: "libgcc", debs: &["libgcc-s1"], requires: &["filesystem"], ..EMPTY },
@@ -102,21 +109,29 @@ pub(crate) const BASE: &[Package] = &[
     },
 ];
 
-const EMPTY: Package =
-    Package { name: "", debs: &[], version: None, provides: &[], requires: &[], noarch: false, script: "" };
+const EMPTY: Package = Package::EMPTY;
+
+/// All sets of packages that the lab makes for the train.
+pub(crate) const SETS: [&[Package]; 4] = [BASE, TOOLS, SYSTEM, TOOLCHAIN];
+
+/// Compilers are large, so they are packed by two cores, and harder than the rest.
+const LARGE: &[(&str, &str)] = &[("_binary_payload", "w3T2.zstdio")];
 
 /// Writes the train's repositories from these kernels, oldest first.
 pub(crate) fn build(lab: &Lab, kernels: &[Kernel]) -> Result<()> {
-    let set = Set { name: "lab-base", release: "1.el9", packages: BASE };
-    let base_key = set.key(lab)?;
-    let base = lab.dir.join("rpms/base");
-    lab.cache.ensure("base", &base, &base_key, |space| {
-        set.build(lab, &space.work, &space.out)?;
-        let packages = packages_in(&space.out)?;
-        repack::expect_packages(&packages, BASE.len())?;
-        lab.record_unsigned(&space.out, &packages)?;
-        lab.keyring.sign_packages(Signer::Train, &packages)
-    })?;
+    let sets = [
+        ("base", Set { name: "lab-base", release: "1.el9", packages: BASE, defines: &[] }),
+        ("tools", Set { name: "lab-tools", release: "1.el9", packages: TOOLS, defines: LARGE }),
+        ("system", Set { name: "lab-system", release: "1.el9", packages: SYSTEM, defines: LARGE }),
+        ("toolchain", Set { name: "lab-toolchain", release: "1.el9", packages: TOOLCHAIN, defines: LARGE }),
+    ];
+    let built = std::thread::scope(|scope| {
+        let running = sets.each_ref().map(|(name, set)| scope.spawn(move || build_set(lab, name, set)));
+        running
+            .map(|thread| thread.join().unwrap_or_else(|_| bail!("a thread that builds packages panicked")))
+    });
+    let [base, tools, system, toolchain] = built;
+    let (base, tools, system, toolchain) = (base?, tools?, system?, toolchain?);
 
     for (position, (snapshot, seconds)) in SNAPSHOTS.iter().enumerate().take(kernels.len()) {
         let kernels = &kernels[..=position];
@@ -128,9 +143,11 @@ pub(crate) fn build(lab: &Lab, kernels: &[Kernel]) -> Result<()> {
         lab.cache.ensure(
             &format!("BaseOS-{snapshot}"),
             &dir,
-            &key.clone().with(base_key.hex()),
+            &key.clone().with(base.key.hex()).with(tools.key.hex()).with(system.key.hex()),
             |space| {
-                let mut packages = dated(packages_in(&base)?, SNAPSHOTS[0].1)?;
+                let mut packages = dated(packages_in(&base.dir)?, SNAPSHOTS[0].1)?;
+                packages.extend(dated(packages_in(&tools.dir)?, SNAPSHOTS[0].1)?);
+                packages.extend(dated(packages_in(&system.dir)?, SNAPSHOTS[0].1)?);
                 for (kernel, (_, arrived)) in kernels.iter().zip(SNAPSHOTS) {
                     packages.extend(dated(kernel.packages(false)?, arrived)?);
                 }
@@ -146,21 +163,45 @@ pub(crate) fn build(lab: &Lab, kernels: &[Kernel]) -> Result<()> {
         )?;
 
         let dir = repository_dir(&lab.www, "AppStream", snapshot);
-        lab.cache.ensure(&format!("AppStream-{snapshot}"), &dir, &key, |space| {
-            let mut packages = Vec::new();
-            for (kernel, (_, arrived)) in kernels.iter().zip(SNAPSHOTS) {
-                packages.extend(dated(kernel.packages(true)?, arrived)?);
-            }
-            let repository = Repository {
-                packages: &packages,
-                compression: Compression::Gzip,
-                timestamp: *seconds,
-                updateinfo: None,
-            };
-            repository.write(&space.out, &lab.keyring, Signer::Train)
-        })?;
+        lab.cache.ensure(
+            &format!("AppStream-{snapshot}"),
+            &dir,
+            &key.with(toolchain.key.hex()),
+            |space| {
+                let mut packages = dated(packages_in(&toolchain.dir)?, SNAPSHOTS[0].1)?;
+                for (kernel, (_, arrived)) in kernels.iter().zip(SNAPSHOTS) {
+                    packages.extend(dated(kernel.packages(true)?, arrived)?);
+                }
+                let repository = Repository {
+                    packages: &packages,
+                    compression: Compression::Gzip,
+                    timestamp: *seconds,
+                    updateinfo: None,
+                };
+                repository.write(&space.out, &lab.keyring, Signer::Train)
+            },
+        )?;
     }
     Ok(())
+}
+
+/// A set of packages, built.
+struct Built {
+    key: Key,
+    dir: Utf8PathBuf,
+}
+
+fn build_set(lab: &Lab, name: &str, set: &Set<'_>) -> Result<Built> {
+    let key = set.key(lab)?;
+    let dir = lab.dir.join("rpms").join(name);
+    lab.cache.ensure(name, &dir, &key, |space| {
+        set.build(lab, &space.work, &space.out)?;
+        let packages = packages_in(&space.out)?;
+        repack::expect_packages(&packages, set.packages.len())?;
+        lab.record_unsigned(&space.out, &packages)?;
+        lab.keyring.sign_packages(Signer::Train, &packages)
+    })?;
+    Ok(Built { key, dir })
 }
 
 /// Where a repository of the train is at a date.

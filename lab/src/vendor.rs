@@ -20,8 +20,7 @@ const SOURCE_SPEC: &str = include_str!("../specs/doca-ofed-source.spec");
 const EXTRA_SPEC: &str = include_str!("../specs/doca-extra.spec");
 const KERNEL_SUPPORT: &str = include_str!("../vendor/doca-kernel-support");
 
-const EMPTY: Package =
-    Package { name: "", debs: &[], version: None, provides: &[], requires: &[], noarch: false, script: "" };
+const EMPTY: Package = Package::EMPTY;
 
 /// The vendor's userspace: newer than the train's and of the same names.
 pub(crate) const USERSPACE: &[Package] = &[
@@ -54,7 +53,7 @@ pub(crate) const USERSPACE: &[Package] = &[
         name: "infiniband-diags",
         debs: &["infiniband-diags", "libibmad5", "libibnetdisc5"],
         version: Some(RDMA),
-        // Its Perl scripts would need a Perl, which the train has not got.
+        // Its Perl scripts would need more of Perl than the train has.
         script: "grep -rlI '^#!.*perl' usr/sbin usr/bin 2>/dev/null | xargs -r rm -f; rm -rf usr/share/perl5 etc",
         ..EMPTY
     },
@@ -134,7 +133,7 @@ pub(crate) fn build(lab: &Lab, stack: &Stack, mini: &Stack) -> Result<()> {
 }
 
 fn repository(lab: &Lab, name: &str, stack: &Stack, userspace: &[Package]) -> Result<()> {
-    let set = Set { name: "lab-userspace", release: "1.el9", packages: userspace };
+    let set = Set { name: "lab-userspace", release: "1.el9", packages: userspace, defines: &[] };
     let key = set
         .key(lab)?
         .with_all([SOURCE_SPEC, EXTRA_SPEC, KERNEL_SUPPORT, VERSION, OFED])

@@ -36,26 +36,38 @@ setpriv --pdeathsig KILL unshare --pid --ipc --fork --kill-child=KILL "$@" \
 "#;
 
 /// Whether this process may become others.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// A PID namespace, and all that runs in it.
-pub(super) struct Enclosure {
+pub(crate) struct Enclosure {
     /// The pipe. Dropped to end everything.
     pipe: Option<ChildStdin>,
     outside: Child,
     /// A process in the namespace that lives as long as it.
     inside: u32,
+    /// Whether its mounts are its own.
+    mounts: bool,
 }
 
 impl Enclosure {
     /// Makes one. At its end, `remove` is removed. `hold` is kept open until then: with a lock on it, nobody else
     /// gets that before all processes are gone.
-    pub(super) fn new(remove: Option<&Utf8Path>, hold: Option<File>) -> Result<Self> {
+    pub(crate) fn new(remove: Option<&Utf8Path>, hold: Option<File>) -> Result<Self> {
+        Self::make(remove, hold, false)
+    }
+
+    /// One whose mounts nobody else sees, and which end with it.
+    pub(crate) fn with_mounts(remove: Option<&Utf8Path>, hold: Option<File>) -> Result<Self> {
+        Self::make(remove, hold, true)
+    }
+
+    fn make(remove: Option<&Utf8Path>, hold: Option<File>, mounts: bool) -> Result<Self> {
         let mut outside = command("sh")
             .args(["-c", SCRIPT, "sh", remove.map_or("", Utf8Path::as_str)])
             .args(if is_root() { &[][..] } else { &["--user", "--map-current-user"] })
+            .args(mounts.then_some("--mount"))
             .stdin(Stdio::piped())
             .stdout(hold.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::piped())
@@ -64,7 +76,7 @@ impl Enclosure {
             .spawn()
             .context("starting a shell")?;
         let pipe = outside.stdin.take();
-        let mut enclosure = Enclosure { pipe, outside, inside: 0 };
+        let mut enclosure = Enclosure { pipe, outside, inside: 0, mounts };
         enclosure.inside = enclosure.first()?;
         Ok(enclosure)
     }
@@ -88,9 +100,10 @@ impl Enclosure {
     }
 
     /// A command that will run in it.
-    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = command("nsenter");
         command.args(["--target", &self.inside.to_string(), "--pid", "--ipc"]);
+        command.args(self.mounts.then_some("--mount"));
         if !is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
@@ -107,7 +120,7 @@ impl Drop for Enclosure {
 }
 
 /// A process of a server, and what it forked.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     /// The program that entered the namespace. Its only child is what was asked for; it ends with that.
     entering: Child,
@@ -119,7 +132,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `command`, which is an [`Enclosure`]'s. What it says is added to `log`.
-    pub(super) fn start(name: impl Into<String>, mut command: Command, log: Utf8PathBuf) -> Result<Self> {
+    pub(crate) fn start(name: impl Into<String>, mut command: Command, log: Utf8PathBuf) -> Result<Self> {
         let file = fs::OpenOptions::new().create(true).append(true).open(&log)?.into_file();
         let name = name.into();
         let started = Timestamp::now();
@@ -133,7 +146,7 @@ impl Process {
     }
 
     /// What it is called in messages.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -143,28 +156,28 @@ impl Process {
     }
 
     /// The process number that it knows itself by.
-    pub(super) fn inner_id(&self) -> Option<u32> {
+    pub(crate) fn inner_id(&self) -> Option<u32> {
         self.id().and_then(inner_number)
     }
 
-    pub(super) fn started(&self) -> Timestamp {
+    pub(crate) fn started(&self) -> Timestamp {
         self.started
     }
 
     /// Fails where it has ended, with its last words.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.entering.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} has ended ({status}):\n{}", self.name, self.last_words()),
         }
     }
 
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         last_lines(&fs::read_to_string(&self.log).unwrap_or_default(), 25)
     }
 
     /// Asks it to end by a signal, and kills what is left of it after a while.
-    pub(super) fn end(mut self, with: Signal, patience: Duration) {
+    pub(crate) fn end(mut self, with: Signal, patience: Duration) {
         if let Some(process) = self.id() {
             self.forked = tree(process);
             signal(process, with);
@@ -173,7 +186,7 @@ impl Process {
     }
 
     /// Kills it and all that it forked.
-    pub(super) fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self);
     }
 

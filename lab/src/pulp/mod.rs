@@ -18,11 +18,11 @@
 //! ```
 
 mod database;
-mod enclosure;
+pub(crate) mod enclosure;
 mod home;
 mod http;
 mod installation;
-mod processes;
+pub(crate) mod processes;
 mod server;
 
 use std::fmt;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// A process and all that it started, itself first.
-pub(super) fn tree(root: u32) -> Vec<u32> {
+pub(crate) fn tree(root: u32) -> Vec<u32> {
     let all = parents();
     let mut found = vec![root];
     let mut next = 0;
@@ -16,7 +16,7 @@ pub(super) fn tree(root: u32) -> Vec<u32> {
 }
 
 /// What it started itself.
-pub(super) fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     parents().into_iter().filter(|(_, of)| *of == parent).map(|(process, _)| process).collect()
 }
 
@@ -38,21 +38,21 @@ fn parent_in(stat: &str) -> Option<u32> {
 }
 
 /// The number that a process has in the innermost namespace that it is in.
-pub(super) fn inner_number(process: u32) -> Option<u32> {
+pub(crate) fn inner_number(process: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     numbers.split_whitespace().last()?.parse().ok()
 }
 
 /// Whether a process is in another namespace of processes than this one.
-pub(super) fn is_enclosed(process: u32) -> bool {
+pub(crate) fn is_enclosed(process: u32) -> bool {
     let own = fs::read_link("/proc/self/ns/pid");
     let other = fs::read_link(format!("/proc/{process}/ns/pid"));
     matches!((own, other), (Ok(own), Ok(other)) if own != other)
 }
 
 /// Sends a signal. A process that is gone needs none.
-pub(super) fn signal(process: u32, signal: rustix::process::Signal) {
+pub(crate) fn signal(process: u32, signal: rustix::process::Signal) {
     let number = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(number) = number {
         let _ = rustix::process::kill_process(number, signal);
@@ -60,12 +60,12 @@ pub(super) fn signal(process: u32, signal: rustix::process::Signal) {
 }
 
 /// Looks until there is something, or the time is over.
-pub(super) fn poll<T>(limit: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn poll<T>(limit: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
     poll_every(Duration::from_millis(20), limit, look)
 }
 
 /// Looks now and then until there is something, or the time is over.
-pub(super) fn poll_every<T>(
+pub(crate) fn poll_every<T>(
     interval: Duration,
     limit: Duration,
     mut look: impl FnMut() -> Option<T>,
