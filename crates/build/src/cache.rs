@@ -124,17 +124,15 @@ impl ComponentCache {
     /// The entry, with every byte of its RPMs verified. A damaged entry is an error that says what is wrong.
     pub fn get(&self, key: &Sha256Digest) -> Result<Option<CachedComponent>, String> {
         let Some(entry) = self.read(key)? else { return Ok(None) };
-        for package in &entry.packages {
-            let (_, digest) = digest_of(&package.path).map_err(|error| error.to_string())?;
-            if digest != package.sha256 {
-                return Err(format!("{} has changed since it was built", package.path));
-            }
-        }
+        verify(&entry)?;
         Ok(Some(entry))
     }
 
     fn read(&self, key: &Sha256Digest) -> Result<Option<CachedComponent>, String> {
-        let directory = self.directory.join(key.to_string());
+        self.read_in(key, &self.place(key))
+    }
+
+    fn read_in(&self, key: &Sha256Digest, directory: &Utf8Path) -> Result<Option<CachedComponent>, String> {
         let text = match fs::read_to_string(directory.join(MANIFEST)) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.exists() => return Ok(None),
@@ -151,7 +149,7 @@ impl ComponentCache {
             }
             package.path = directory.join(&package.file);
         }
-        entry.directory = directory;
+        directory.clone_into(&mut entry.directory);
         Ok(Some(entry))
     }
 
@@ -207,6 +205,50 @@ impl ComponentCache {
         Ok(entry)
     }
 
+    /// The files of an entry by name: what [`ComponentCache::import`] of another machine's cache takes.
+    #[must_use]
+    pub fn files_of(entry: &CachedComponent) -> Vec<String> {
+        let packages = entry.packages.iter().map(|package| package.file.clone());
+        // The manifest last: what has one is whole.
+        packages.chain([MANIFEST.to_owned()]).collect()
+    }
+
+    /// Where an entry is, or would be.
+    #[must_use]
+    pub fn place(&self, key: &Sha256Digest) -> Utf8PathBuf {
+        self.directory.join(key.to_string())
+    }
+
+    /// A directory beside the entries for one that is on its way. Swept up after an hour.
+    pub(crate) fn incoming(&self, key: &Sha256Digest) -> io::Result<Utf8PathBuf> {
+        let incoming = self.directory.join(format!(".{}-{}", key.short(), std::process::id()));
+        drop(remove(&incoming));
+        fs::create_dir_all(&incoming)?;
+        Ok(incoming)
+    }
+
+    /// Takes in an entry that another machine made and whose files are in [`ComponentCache::incoming`]: every byte is
+    /// compared with its manifest.
+    pub(crate) fn import(&self, key: &Sha256Digest, incoming: &Utf8Path) -> Result<CachedComponent, String> {
+        let there = self.read_in(key, incoming)?.ok_or("there is no manifest")?;
+        verify(&there)?;
+        for package in &there.packages {
+            fs::set_permissions(&package.path, std::fs::Permissions::from_mode(0o644))
+                .map_err(|error| error.to_string())?;
+        }
+        let place = self.place(key);
+        if fs::rename(incoming, &place).is_err() {
+            // Another run was quicker, or what is there is damaged.
+            if let Ok(Some(theirs)) = self.get(key) {
+                drop(remove(incoming));
+                return Ok(theirs);
+            }
+            remove(&place).map_err(|error| error.to_string())?;
+            fs::rename(incoming, &place).map_err(|error| error.to_string())?;
+        }
+        self.read(key)?.ok_or_else(|| "it is gone again".to_owned())
+    }
+
     /// Removes what killed runs left half written. Young ones are left alone: their run may be alive.
     pub(crate) fn sweep(&self) {
         for entry in self.directory.read_dir_utf8().into_iter().flatten().flatten() {
@@ -231,6 +273,17 @@ pub(crate) struct NewEntry<'a> {
     /// Where the build wrote them.
     pub(crate) rpms: &'a Utf8Path,
     pub(crate) log: &'a Utf8Path,
+}
+
+/// That every byte of an entry's RPMs is what its manifest says.
+fn verify(entry: &CachedComponent) -> Result<(), String> {
+    for package in &entry.packages {
+        let (size, digest) = digest_of(&package.path).map_err(|error| error.to_string())?;
+        if (size, digest) != (package.size, package.sha256) {
+            return Err(format!("{} has changed since it was built", package.path));
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: &Utf8Path) -> Result<(), ComponentError> {

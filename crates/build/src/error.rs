@@ -41,6 +41,36 @@ pub enum BuildError {
     /// The builder refused, before any component.
     #[error("the builder cannot be used")]
     Host(#[source] HostError),
+    /// A component that was finished by the plan is not any more.
+    #[error(
+        "the finished {component} at {path} was damaged and has been removed: run again, and it is built"
+    )]
+    NotFinished {
+        /// Which.
+        component: ComponentName,
+        /// Where it was.
+        path: Utf8PathBuf,
+    },
+    /// drivetrain's worker does not run on the builder, or says what cannot be understood.
+    #[error("drivetrain's worker on {builder} failed: {said}; {next}")]
+    Worker {
+        /// Which builder.
+        builder: String,
+        /// Its last words.
+        said: String,
+        /// What to do.
+        next: String,
+    },
+    /// What came back from the builder is not what it said that it had made.
+    #[error("what {builder} sent back of {component} is damaged: {reason}")]
+    SentBack {
+        /// Which builder.
+        builder: String,
+        /// Which component.
+        component: ComponentName,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file operation of ours failed.
     #[error("cannot {action} {path}")]
     File {
@@ -147,6 +177,9 @@ pub enum ComponentError {
         /// Where.
         path: Utf8PathBuf,
     },
+    /// It failed on a builder that is another machine, and this is what was said there.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The sandbox refused.
     #[error("the builder could not run {component}")]
     Host {

@@ -16,6 +16,7 @@ mod key;
 mod lease;
 mod packages;
 mod progress;
+mod remote;
 mod report;
 mod request;
 mod requirements;
@@ -28,6 +29,7 @@ pub use cache::{CachedComponent, CachedPackage, ComponentCache};
 pub use error::{BuildError, ComponentError, MissingRequirement};
 pub use key::{KeyInputs, component_key};
 pub use progress::Phase;
+pub use remote::{Place, RemoteBuilder, serve_build, serve_probe, serve_unpack, take_finished};
 pub use report::{BuildReport, ComponentReport, Outcome, PhaseTime};
 pub use request::{
     BuildOptions, BuildRequest, Component, Debuginfo, Directories, Patch, Recipe, TargetKernel,

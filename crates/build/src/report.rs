@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use drivetrain_model::{ComponentName, ComponentOutcome, Sha256Digest};
+use serde::{Deserialize, Serialize};
 
 use crate::cache::CachedPackage;
 use crate::{ComponentError, Phase};
@@ -54,7 +55,7 @@ pub struct ComponentReport {
 }
 
 /// How long a phase took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseTime {
     /// Which.
     pub phase: Phase,

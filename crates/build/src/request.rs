@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Toolchain;
 
 /// Everything that [`build`](crate::build) needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BuildRequest {
     /// The kernel that the modules are for.
     pub kernel: TargetKernel,
@@ -26,7 +26,7 @@ pub struct BuildRequest {
 }
 
 /// The kernel that the modules are for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetKernel {
     /// Its release. The kernel that happens to run on the builder does not matter.
     pub release: KernelRelease,
@@ -42,7 +42,7 @@ pub struct TargetKernel {
 }
 
 /// One component to build.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Component {
     /// Its name.
     pub name: ComponentName,
@@ -181,7 +181,7 @@ impl Recipe {
 }
 
 /// How to go about a build. Nothing here changes what comes out of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BuildOptions {
     /// How many processes compile at once, all components together.
     pub jobs: NonZeroUsize,
@@ -212,7 +212,7 @@ impl Default for BuildOptions {
 }
 
 /// Where a build reads and writes. All are created when they are missing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Directories {
     /// For the run: one directory per run and component, removed when done. What a killed run left here is
     /// removed by the next one.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::cache::digest_of;
 
 /// The tools that a build uses, by content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolchain {
     /// A digest over the bytes of compilers, assembler, linker, make, rpmbuild and RPM's scripts and macros.
     pub digest: Sha256Digest,
