@@ -25,6 +25,8 @@ pub enum Stage {
     Plan,
     /// Fetch and verify the inputs.
     Fetch,
+    /// Make a machine to build on, and make it ready.
+    Machine,
     /// Build the components.
     Build,
     /// Prove that every module loads.
@@ -40,6 +42,7 @@ impl Stage {
         match self {
             Self::Plan => "plan",
             Self::Fetch => "fetch",
+            Self::Machine => "machine",
             Self::Build => "build",
             Self::Prove => "prove",
             Self::Publish => "publish",
@@ -131,6 +134,47 @@ pub enum Event {
         cached: bool,
         /// The key that signed it; absent where the configuration asks for none.
         signed_by: Option<String>,
+    },
+    /// A machine was asked for. Its lease was written down before.
+    MachineAsked {
+        /// The lease.
+        lease: String,
+        /// Who was asked.
+        provider: String,
+        /// When anybody may remove it.
+        expires: Timestamp,
+    },
+    /// Something about a machine that takes a while. Shown, never stored.
+    MachineDoing {
+        /// In words, as the beginning of a sentence.
+        doing: String,
+    },
+    /// A machine answers.
+    MachineUp {
+        /// Which, in words.
+        machine: String,
+        /// How long that took, in milliseconds.
+        ms: u64,
+    },
+    /// A step of a machine's preparation is done.
+    MachineStep {
+        /// Which, as the beginning of a sentence.
+        step: String,
+        /// How that shows.
+        because: String,
+        /// Whether anything had to be changed.
+        changed: bool,
+        /// How long it took, in milliseconds.
+        ms: u64,
+    },
+    /// A machine, and all that was made for it, is gone.
+    MachineGone {
+        /// The lease.
+        lease: String,
+        /// What was removed.
+        resources: Vec<String>,
+        /// Why.
+        why: String,
     },
     /// A component's build began.
     ComponentStarted {
@@ -226,7 +270,10 @@ impl Event {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::FetchProgress { .. } | Self::ComponentProgress { .. } | Self::UploadProgress { .. }
+            Self::FetchProgress { .. }
+                | Self::MachineDoing { .. }
+                | Self::ComponentProgress { .. }
+                | Self::UploadProgress { .. }
         )
     }
 }
