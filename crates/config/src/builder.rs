@@ -1,21 +1,30 @@
 //! The `builder` section.
 
+mod machine;
+
 use std::num::NonZeroU32;
 
-use crate::fields::{Field, Key, key};
+use camino::Utf8PathBuf;
+
+use crate::fields::{Field, Fields, Key, key};
 use crate::location::{absolute, is_url};
 use crate::parse::Context;
 use crate::problems::{Problems, quote};
 use crate::tree::Value;
-use crate::{Builder, Debuginfo, Jobs, Sandbox};
+use crate::{Builder, BuilderKind, Debuginfo, Jobs};
 
-const SANDBOX: &[Key] = &[
+const BUILDER: &[Key] = &[
     key("kind", "which builder"),
     key("jobs", "how many jobs at once"),
-    key("provides", "names that are taken as present on the host"),
+    key("provides", "names that are taken as present on the builder"),
     key("debuginfo", "what becomes of debuginfo packages"),
     key("ccache", "whether compilations go through ccache"),
     key("work", "the directory that builds take place in"),
+    key("ssh", "the host"),
+    key("qemu", "what the machine is made of"),
+    key("openstack", "what the server is made of"),
+    key("machine", "how the machine is used"),
+    key("prepare", "how the machine is made ready"),
 ];
 
 /// More jobs than any machine has threads is a slip of the keyboard.
@@ -26,14 +35,10 @@ pub(crate) fn read(
     context: &Context<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Builder> {
-    let Some(field) = field else { return Some(Builder::Sandbox(Sandbox::default())) };
-    // The kind decides which keys there are. One is all there is today: the rest are read as its keys.
-    let fields = field.fields(SANDBOX, problems)?;
-    let kind = match fields.get("kind") {
-        None => Some(()),
-        Some(field) => field.word(&[("sandbox", ())], problems),
-    };
-    let default = Sandbox::default();
+    let Some(field) = field else { return Some(Builder::default()) };
+    let fields = field.fields(BUILDER, problems)?;
+    let default = Builder::default();
+    let kind = machine::kind(&fields, context, problems);
     let jobs = fields.get("jobs").map_or(Some(default.jobs), |field| jobs(&field, problems));
     let provides = fields.get("provides").map_or(Some(default.provides), |field| {
         field.list(("a name", "names"), problems, |text| {
@@ -48,26 +53,38 @@ pub(crate) fn read(
         field.word(&[("drop", Debuginfo::Drop), ("keep", Debuginfo::Keep)], problems)
     });
     let ccache = fields.get("ccache").map_or(Some(default.ccache), |field| field.boolean(problems));
-    let work = match fields.get("work") {
-        None => Some(None),
-        Some(field) => field
-            .parsed("a directory", problems, |text| {
-                if is_url(text) {
-                    Err("a directory of this host is needed, not a URL")
-                } else {
-                    Ok(text.to_owned())
-                }
-            })
-            .map(|text| Some(absolute(context.base_dir, &text))),
-    };
-    kind?;
-    Some(Builder::Sandbox(Sandbox {
+    let work = optional(&fields, "work", |field| path(field, context, problems));
+    Some(Builder {
+        kind: kind?,
         jobs: jobs?,
         provides: provides?,
         debuginfo: debuginfo?,
         ccache: ccache?,
         work: work?,
-    }))
+    })
+}
+
+/// A value that need not be there: the outer `None` is one that was told to be wrong.
+fn optional<T>(
+    fields: &Fields<'_>,
+    name: &str,
+    read: impl FnOnce(&Field<'_>) -> Option<T>,
+) -> Option<Option<T>> {
+    match fields.get(name) {
+        None => Some(None),
+        Some(field) => read(&field).map(Some),
+    }
+}
+
+/// A file or directory of this host.
+fn path(field: &Field<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<Utf8PathBuf> {
+    field.parsed("a path", problems, |text| {
+        if is_url(text) {
+            Err("a path of this host is needed, not a URL")
+        } else {
+            Ok(absolute(context.base_dir, text))
+        }
+    })
 }
 
 fn jobs(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Jobs> {
@@ -92,8 +109,15 @@ fn jobs(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Jobs> {
     count.map(Jobs::Count)
 }
 
-impl Default for Sandbox {
+impl Default for Builder {
     fn default() -> Self {
-        Self { jobs: Jobs::Auto, provides: Vec::new(), debuginfo: Debuginfo::Drop, ccache: true, work: None }
+        Self {
+            kind: BuilderKind::Sandbox,
+            jobs: Jobs::Auto,
+            provides: Vec::new(),
+            debuginfo: Debuginfo::Drop,
+            ccache: true,
+            work: None,
+        }
     }
 }

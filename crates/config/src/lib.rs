@@ -37,8 +37,9 @@ pub use parse::{MAX_BYTES, parse};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
-    Builder, Components, Config, Consumers, Credentials, Debuginfo, Driver, DriverName, ExtraSource, Jobs,
-    Publish, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials, Repository, Sandbox, Train,
-    Userspace, VendorVisibility, Verify,
+    Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver, DriverName,
+    ExtraSource, Jobs, MachineSettings, OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp,
+    PublishTarget, PulpCredentials, QemuMachine, Repository, SshHost, Train, Userspace, VendorVisibility,
+    Verify,
 };
 pub use template::config_template;

@@ -214,20 +214,15 @@ pub enum ExtraSource {
     },
 }
 
-/// Where the build's commands run, by kind.
+/// Where the build's commands run, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum Builder {
-    /// On this host, in a sandbox without network.
-    Sandbox(Sandbox),
-}
-
-/// The sandbox on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sandbox {
+pub struct Builder {
+    /// Where.
+    #[serde(flatten)]
+    pub kind: BuilderKind,
     /// How many jobs at once.
     pub jobs: Jobs,
-    /// Names that are taken as present on the host although no RPM provides them there, such as `gcc` on a
+    /// Names that are taken as present on the builder although no RPM provides them there, such as `gcc` on a
     /// host that is not RPM-based.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub provides: Vec<String>,
@@ -235,9 +230,144 @@ pub struct Sandbox {
     pub debuginfo: Debuginfo,
     /// Whether compilations go through ccache. Default: yes.
     pub ccache: bool,
-    /// Where builds take place; absent for a directory below the state directory. Absolute.
+    /// Where builds take place on this host; absent for a directory below the state directory. Absolute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work: Option<Utf8PathBuf>,
+}
+
+/// Where the build's commands run, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum BuilderKind {
+    /// On this host, in a sandbox without network.
+    Sandbox,
+    /// On a host that is there, over SSH.
+    Ssh {
+        /// Which.
+        ssh: SshHost,
+        /// How it is used.
+        machine: MachineSettings,
+    },
+    /// On a machine that is made with QEMU on this host.
+    Qemu {
+        /// What it is made of.
+        qemu: QemuMachine,
+        /// How it is used.
+        machine: MachineSettings,
+    },
+    /// On a server that is made in an OpenStack cloud.
+    #[serde(rename = "openstack")]
+    OpenStack {
+        /// What it is made of.
+        openstack: Box<OpenStackServer>,
+        /// How it is used.
+        machine: MachineSettings,
+    },
+}
+
+/// A host that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SshHost {
+    /// A name of the user's ssh configuration, a host's name, or an address.
+    pub host: String,
+    /// The user; absent for what the ssh configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The port; absent for what the ssh configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The private key; absent for the agent's and the ssh configuration's. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Utf8PathBuf>,
+    /// Another ssh configuration than the user's. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Utf8PathBuf>,
+}
+
+/// A machine under QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QemuMachine {
+    /// The disk image that it begins from. Absolute.
+    pub image: Utf8PathBuf,
+    /// Memory in MiB. Default 4096.
+    pub memory: u32,
+    /// Processors. Default 2.
+    pub cpus: u32,
+    /// The size of its disk in GiB; absent for the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u32>,
+    /// The user to log in as. Default root.
+    pub user: String,
+    /// Firmware for an image that boots by UEFI; absent for the BIOS. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<Utf8PathBuf>,
+    /// Where machines are while they are there. Default /var/tmp/drivetrain-machines. Absolute.
+    pub directory: Utf8PathBuf,
+}
+
+/// A server in an OpenStack cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenStackServer {
+    /// The cloud of `clouds.yaml`; absent for the `OS_*` variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<String>,
+    /// The image, by name or id.
+    pub image: String,
+    /// The flavor, by name or id.
+    pub flavor: String,
+    /// The network, by name or id.
+    pub network: String,
+    /// The user to log in as. Default root.
+    pub user: String,
+    /// The size in GiB of the volume that it boots from; absent for a disk of the flavor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<u32>,
+    /// The external network that it gets a floating IP of; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floating_ip: Option<String>,
+    /// Security groups by name; empty for the project's default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
+    /// The availability zone; absent for the scheduler's choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub availability_zone: Option<String>,
+    /// Whether it has a configuration drive. Default: yes.
+    pub config_drive: bool,
+}
+
+/// How a builder that is another machine is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MachineSettings {
+    /// Where everything of drivetrain's is on it. Default /var/lib/drivetrain-builder. Absolute, of letters, digits
+    /// and `./_-+`.
+    pub directory: Utf8PathBuf,
+    /// The program that is put there and run; absent for this one. Absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Utf8PathBuf>,
+    /// How many hours a machine that is made is needed for at most, 1 to 168. Default 6. Then anybody may remove it.
+    pub lease: u32,
+    /// Beginnings of URLs that the machine reaches under another name than this host does.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub urls: BTreeMap<String, String>,
+    /// How it is made ready; absent for a host that is as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Prepare>,
+}
+
+/// How a machine is made ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Prepare {
+    /// Whether the root file system is grown to its disk. Default: yes.
+    pub grow: bool,
+    /// Whether all packages are brought to those of the train. Default: yes.
+    pub sync: bool,
+    /// Packages that builds take, by name or by what they provide.
+    pub packages: Vec<String>,
+    /// Mount points of volumes that programs have to be executed on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exec: Vec<Utf8PathBuf>,
+    /// Whether it has to run the kernel that is built for. Default: yes.
+    pub boot: bool,
 }
 
 /// How many jobs at once.

@@ -211,6 +211,32 @@ publishing! {
     pulp_content_guard: "  pulp: {profile: release, content_guard: \"a\\tb\"}";
 }
 
+macro_rules! building {
+    ($($name:ident: $builder:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let error = changed("builder:\n  kind: sandbox\n", &format!("builder:\n{}\n", $builder));
+                insta::assert_snapshot!(stringify!($name), error);
+            }
+        )*
+    };
+}
+
+building! {
+    builder_kind_misspelt: "  kind: opnstack";
+    builder_without_its_section: "  kind: ssh";
+    builder_with_anothers_section: "  kind: qemu\n  qemu: {image: a.qcow2}\n  ssh: {host: b}\n  work: /var/tmp";
+    builder_machine_on_this_host: "  kind: sandbox\n  machine: {lease: 2}";
+    builder_host_as_option: "  kind: ssh\n  ssh: {host: -oProxyCommand=id}";
+    builder_host_with_login: "  kind: ssh\n  ssh: {host: \"root@builder\", port: 70000}";
+    builder_openstack_incomplete: "  kind: openstack\n  openstack: {cloud: site, image: rocky, flaver: big}";
+    builder_directory_for_a_shell: "  kind: ssh\n  ssh: {host: b}\n  machine: {directory: \"/var/$(id)\"}";
+    builder_numbers: "  kind: qemu\n  qemu: {image: a, memory: 4, cpus: 0}\n  machine: {lease: 1000}";
+    builder_prepare: "  kind: qemu\n  qemu: {image: a}\n  prepare: {exec: [tmp], packages: [--all], reboot: true}";
+    builder_image_on_a_server: "  kind: qemu\n  qemu: {image: \"https://example.com/rocky.qcow2\"}";
+}
+
 #[test]
 fn empty_file() {
     insta::assert_snapshot!("empty_file", error_of("# nothing but a comment\n"));

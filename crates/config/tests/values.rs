@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 use drivetrain_config::{
-    Builder, ChannelName, Config, ConfigError, ExtraSource, Jobs, Location, PublishPulp, PublishTarget,
+    BuilderKind, ChannelName, Config, ConfigError, ExtraSource, Jobs, Location, PublishPulp, PublishTarget,
     PulpCredentials, VendorVisibility, Verify, parse,
 };
 use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
@@ -74,9 +74,9 @@ fn a_full_file_is_read_as_it_is_meant() {
     assert_eq!(config.driver.macros["_smp_build_ncpus"], "0x10");
     let knem = ComponentName::parse("knem").unwrap();
     assert!(config.driver.components.reason_to_skip(&knem).is_some());
-    let Builder::Sandbox(sandbox) = &config.builder;
-    assert_eq!(sandbox.jobs, Jobs::Count(4.try_into().unwrap()));
-    assert_eq!(sandbox.work.as_deref(), Some(Utf8Path::new("/site/work")));
+    let builder = &config.builder;
+    assert_eq!(builder.jobs, Jobs::Count(4.try_into().unwrap()));
+    assert_eq!(builder.work.as_deref(), Some(Utf8Path::new("/site/work")));
     let PublishTarget::Directory(directory) = &config.publish.target else { panic!("{:?}", config.publish) };
     assert_eq!(directory.base_url.as_ref().unwrap().as_str(), "http://repo.example.com/x/");
     let cell = config.cell(KernelRelease::parse("5.14.0-1").unwrap());
@@ -339,6 +339,40 @@ fn the_template_is_a_configuration_with_every_key() {
     ] {
         assert!(template.contains(&format!("{key}:")), "the template does not show {key}");
     }
+}
+
+/// The builder of a configuration with this `builder` section.
+fn builder(text: &str) -> BuilderKind {
+    let example = include_str!("../../../examples/builders/ssh.yaml");
+    let parts = example.split_once("builder:\n").zip(example.split_once("\npublish:"));
+    let Some(((before, _), (_, after))) = parts else { panic!("the example has other sections") };
+    let text = format!("{before}builder:\n{text}\npublish:{after}");
+    read(&text).unwrap_or_else(|error| panic!("{text}\n{error}")).builder.kind
+}
+
+#[test]
+fn a_machine_is_made_ready_and_a_host_that_is_there_is_not() {
+    let kind = builder("  kind: ssh\n  ssh: {host: builder-3, identity: keys/id}\n");
+    let BuilderKind::Ssh { ssh, machine } = kind else { panic!("{kind:?}") };
+    assert_eq!(ssh.identity.as_deref(), Some(Utf8Path::new("/site/trains/keys/id")));
+    assert_eq!((machine.prepare, machine.lease), (None, 6));
+    assert_eq!(machine.directory, "/var/lib/drivetrain-builder");
+
+    let kind =
+        builder("  kind: qemu\n  qemu: {image: a.qcow2, disk: 40}\n  prepare: {exec: [/tmp], boot: false}\n");
+    let BuilderKind::Qemu { qemu, machine } = kind else { panic!("{kind:?}") };
+    assert_eq!((qemu.image.as_str(), qemu.disk, qemu.memory), ("/site/trains/a.qcow2", Some(40), 4096));
+    let prepare = machine.prepare.unwrap();
+    assert!(prepare.sync && prepare.grow && !prepare.boot);
+    assert_eq!(prepare.exec, ["/tmp"]);
+    assert!(prepare.packages.contains(&"kernel-rpm-macros".to_owned()));
+
+    let kind = builder(
+        "  kind: openstack\n  openstack: {image: rocky, flavor: m1, network: ci, security_groups: [ssh]}\n",
+    );
+    let BuilderKind::OpenStack { openstack, machine } = kind else { panic!("{kind:?}") };
+    assert_eq!((openstack.cloud.as_deref(), openstack.user.as_str()), (None, "root"));
+    assert!(openstack.config_drive && machine.prepare.is_some());
 }
 
 #[test]

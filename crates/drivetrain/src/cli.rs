@@ -80,12 +80,19 @@ pub enum Command {
     Rollback(Rollback),
     /// Say what is served where: for which train, kernel and driver, since when, and how it was proven.
     Status(Status),
+    /// List the machines that drivetrain made to build on, with their age, and how to get in.
+    Machines(MachinesArgs),
+    /// Remove the machines that nobody needs any more.
+    Gc(GcArgs),
     /// List runs and repositories, or show the evidence of a run.
     Show(Show),
     /// Print a completion script for a shell.
     Completions(Completions),
     /// Write the manual pages.
     Man(Man),
+    /// What a builder runs.
+    #[command(subcommand, hide = true)]
+    Worker(Worker),
 }
 
 /// `drivetrain init`
@@ -160,6 +167,10 @@ pub struct Building {
     /// How many processes compile at once, all components together [default: builder.jobs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
+    /// Leave the machine that was made to build on if the run fails, until its lease ends; `drivetrain machines` says
+    /// how to get in.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// Waiting for another run.
@@ -230,6 +241,56 @@ pub struct RunArgs {
     /// Why, for the repository's history.
     #[arg(long, default_value = "drivetrain run")]
     pub why: String,
+}
+
+/// `drivetrain machines`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Asks the provider that the configuration names, and finds what has drivetrain's marks, whoever made it.\n\n\
+                        Examples:\n  drivetrain machines\n  drivetrain machines --json"
+)]
+pub struct MachinesArgs {}
+
+/// `drivetrain gc`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Removes what has expired, whoever made it and whatever became of who did, and what was made for runs of this\n\
+                        state directory that have ended. What does not have drivetrain's marks is never touched. For a timer.\n\n\
+                        Examples:\n  drivetrain gc\n  drivetrain gc --dry-run\n  drivetrain gc --lease dt-0123456789ab"
+)]
+pub struct GcArgs {
+    /// Remove the machine of this lease, whether anybody needs it or not.
+    #[arg(long, value_name = "LEASE")]
+    pub lease: Option<drivetrain_machines::LeaseId>,
+    /// Say what would be removed, and remove nothing.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+}
+
+/// `drivetrain worker`
+#[derive(Debug, Subcommand)]
+pub enum Worker {
+    /// Say what compiles here.
+    Probe {
+        /// Where everything of drivetrain's is.
+        #[arg(long)]
+        directory: Utf8PathBuf,
+    },
+    /// Build what a request asks for.
+    Build {
+        /// Where everything of drivetrain's is.
+        #[arg(long)]
+        directory: Utf8PathBuf,
+        /// The request.
+        request: Utf8PathBuf,
+    },
+    /// Unpack an archive to its place.
+    Unpack {
+        /// The archive.
+        archive: Utf8PathBuf,
+        /// The place.
+        place: Utf8PathBuf,
+    },
 }
 
 /// `drivetrain check`

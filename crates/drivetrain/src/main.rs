@@ -7,6 +7,7 @@ mod context;
 mod failure;
 mod journal;
 mod pipeline;
+mod provider;
 mod publisher;
 mod reporter;
 mod run_lock;
@@ -72,6 +73,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Show(args) => on_a_thread(global, move |global| command::show::run(&args, global)),
         Command::Promote(args) => on_a_thread(global, move |global| command::promote::run(&args, global)),
         Command::Status(args) => on_a_thread(global, move |global| command::status::run(&args, global)),
+        Command::Machines(_) => wait_for(command::machines::list(global)),
+        Command::Gc(args) => wait_for(command::machines::gc(&args, global)),
+        Command::Worker(args) => wait_for(command::worker::run(&args)),
         Command::Plan(args) => wait_for(command::plan::run(&args, global)),
         Command::Closure(args) => wait_for(command::closure::run(&args, global)),
         Command::Build(args) => wait_for(pipeline::run(pipeline::Goal::build(&args), global)),

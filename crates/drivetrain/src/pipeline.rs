@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
-use drivetrain_model::{ComponentAction, Event, ExitCode, PublicationState, RunId, Stage};
+use drivetrain_model::{ComponentAction, Event, ExitCode, PlannedComponent, PublicationState, RunId, Stage};
 use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use crate::reporter::{Reporter, milliseconds};
 use crate::run_lock::RunLock;
 use crate::stage;
 use crate::stage::build::BuildSettings;
+use crate::stage::machine::{Held, Ready, Workshop};
 use crate::stage::plan::Planned;
 use crate::state::StateDirectory;
 use crate::view;
@@ -42,6 +43,8 @@ pub struct Goal {
     undo_rollback: bool,
     /// Whether packages may take the place of others of the same name and version.
     replace: bool,
+    /// Whether the machine of a run that fails is left.
+    keep: bool,
 }
 
 impl Goal {
@@ -56,6 +59,7 @@ impl Goal {
             publish: None,
             undo_rollback: false,
             replace: false,
+            keep: args.building.keep,
         }
     }
 
@@ -70,6 +74,7 @@ impl Goal {
             publish: Some(args.why.clone()),
             undo_rollback: args.publishing.undo_rollback,
             replace: args.publishing.replace,
+            keep: false,
         }
     }
 
@@ -84,6 +89,7 @@ impl Goal {
             publish: Some(args.why.clone()),
             undo_rollback: args.publishing.undo_rollback,
             replace: args.publishing.replace,
+            keep: args.building.keep,
         }
     }
 }
@@ -96,6 +102,7 @@ struct Run {
     config: Config,
     goal: Goal,
     global: Global,
+    held: Held,
 }
 
 /// Runs as far as the goal says.
@@ -114,8 +121,9 @@ pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
     let command = goal.command.to_owned();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     reporter.emit(Event::RunStarted { run: id.clone(), version, command });
-    let run = Run { id, directory, context, config, goal, global: global.clone() };
+    let run = Run { id, directory, context, config, goal, global: global.clone(), held: Held::default() };
     let result = until_signal(&cancel, run.stages()).await;
+    let result = run.give_back(result).await;
     let result = result.map_err(|failure| failure.about_room(run.context.state.path()));
     let (exit, error) = match &result {
         Ok(()) => (ExitCode::Success, None),
@@ -161,6 +169,20 @@ async fn signal() {
 }
 
 impl Run {
+    /// Whatever became of the run: its machine goes. Where the run was well, that it does not go is its failure.
+    async fn give_back(&self, result: Result<()>) -> Result<()> {
+        let keep = self.goal.keep && result.is_err();
+        let given = self.held.give_back(&self.context, keep, "its run has failed").await;
+        match (result, given) {
+            (Err(failure), Err(also)) => {
+                self.context.reporter.warn(also.one_line());
+                Err(failure)
+            }
+            (Ok(()), given) => given,
+            (failed, Ok(())) => failed,
+        }
+    }
+
     async fn stages(&self) -> Result<()> {
         let mut planned = self.plan().await?;
         let lock = CellLock::take(&self.context, &planned.plan.cell, &self.id, self.goal.wait).await?;
@@ -190,9 +212,13 @@ impl Run {
         let fetching = stage::fetch::fetch(&self.context, &self.config, &planned);
         let inputs = reporter.stage(Stage::Fetch, self.context.unless_cancelled(fetching)).await?;
         let logs = self.directory.join("logs");
+        let ready = self.ready(&planned).await?;
+        let settings = self.goal.settings;
         let building =
-            stage::build::make(&self.context, &self.config, &planned, inputs, self.goal.settings, logs);
+            stage::build::make(&self.context, &self.config, &planned, inputs, ready.as_ref(), settings, logs);
         let built = reporter.stage(Stage::Build, building).await?;
+        // Nothing of what is left to do needs it.
+        self.held.give_back(&self.context, false, "what it was for is built").await?;
         let proving = stage::prove::make(&self.context, &self.config, &mut planned, built, &self.directory);
         let proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
         if let Some(why) = &self.goal.publish {
@@ -204,6 +230,18 @@ impl Run {
             reporter.stage(Stage::Publish, publishing).await?;
         }
         Ok(())
+    }
+
+    /// The machine to build on, where it is not this host and something has to be built.
+    async fn ready(&self, planned: &Planned) -> Result<Option<Ready>> {
+        let is_here = matches!(planned.workshop, Workshop::Here(_));
+        let build = |component: &PlannedComponent| component.action == ComponentAction::Build;
+        if is_here || !planned.plan.components.iter().any(build) {
+            return Ok(None);
+        }
+        let (context, config) = (&self.context, &self.config);
+        let making = stage::machine::ready(context, config, planned, &self.id, &self.directory, &self.held);
+        context.reporter.stage(Stage::Machine, making).await
     }
 
     async fn plan(&self) -> Result<Planned> {

@@ -90,6 +90,11 @@ impl StateDirectory {
         self.0.join("store")
     }
 
+    /// The machines that were asked for.
+    pub fn leases(&self) -> Utf8PathBuf {
+        self.0.join("leases")
+    }
+
     /// Repository metadata that changes under its URL.
     pub fn metadata(&self) -> Utf8PathBuf {
         self.0.join("metadata")

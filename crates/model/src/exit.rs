@@ -22,6 +22,8 @@ pub enum ExitCode {
     Publish = 7,
     /// Another run holds the cell.
     Busy = 8,
+    /// A machine to build on could not be had, made ready, or removed.
+    Machine = 9,
     /// A fault of drivetrain's own.
     Internal = 70,
     /// Interrupted by a signal; the next run goes on from here.
@@ -40,6 +42,7 @@ impl ExitCode {
         (Self::Proof, "a module would not load on the target kernel; nothing was published"),
         (Self::Publish, "publishing failed; what was served before is served still"),
         (Self::Busy, "another run holds the cell"),
+        (Self::Machine, "a machine to build on could not be had, made ready, or removed"),
         (Self::Internal, "a fault of drivetrain's own: please report it"),
         (Self::Interrupted, "interrupted; the next run goes on from here"),
     ];

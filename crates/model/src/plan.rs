@@ -43,6 +43,9 @@ pub struct Plan {
     /// The userspace packages that would be published beside the modules; absent for modules alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub userspace: Option<PlannedUserspace>,
+    /// Where it would be built, a line each; empty for this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builder: Vec<String>,
     /// What would be published.
     pub publication: PlannedPublication,
     /// What a person should know first; none of them prevents the plan, or there would be no plan.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivetrain_build::{KeyInputs, component_key};
-use drivetrain_config::{Builder, Config, Debuginfo, PublishTarget, VendorVisibility};
+use drivetrain_config::{Config, Debuginfo, PublishTarget, VendorVisibility};
 use drivetrain_model::{
     ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
     PlannedPublication, Problem, PublicationState, Severity, Sha256Digest,
@@ -21,6 +21,8 @@ pub struct Tools {
     pub description: String,
     /// Whether RPM has the macro `%kernel_module_package` there.
     pub kernel_module_package: bool,
+    /// Where that is, a line each; empty for this host.
+    pub builder: Vec<String>,
 }
 
 /// What exists already.
@@ -80,6 +82,7 @@ pub fn plan(
         components: planned,
         skipped: components.skipped.clone(),
         userspace: userspace.map(|set| set.planned.clone()),
+        builder: tools.builder.clone(),
         publication: PlannedPublication {
             target: existing.target.clone(),
             path: existing.path.clone(),
@@ -174,9 +177,9 @@ fn lock(
 /// What decides the result beside the inputs, by the configuration's keys. What is as it is by default is left out.
 fn settings(config: &Config) -> BTreeMap<String, String> {
     let driver = &config.driver;
-    let Builder::Sandbox(sandbox) = &config.builder;
+    let builder = &config.builder;
     let macros: Vec<String> = driver.macros.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let debuginfo = match sandbox.debuginfo {
+    let debuginfo = match builder.debuginfo {
         Debuginfo::Drop => "",
         Debuginfo::Keep => "keep",
     };

@@ -263,7 +263,12 @@ fn mistakes_about_components_are_said() {
 }
 
 fn tools() -> Tools {
-    Tools { digest: Sha256Digest::of(b"gcc"), description: "gcc 12".to_owned(), kernel_module_package: true }
+    Tools {
+        digest: Sha256Digest::of(b"gcc"),
+        description: "gcc 12".to_owned(),
+        kernel_module_package: true,
+        builder: Vec::new(),
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod closure;
 pub mod init;
+pub mod machines;
 pub mod plan;
 pub mod promote;
 pub mod rollback;
@@ -10,6 +11,7 @@ mod served;
 pub mod shell;
 pub mod show;
 pub mod status;
+pub mod worker;
 
 use camino::Utf8PathBuf;
 

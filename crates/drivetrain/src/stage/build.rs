@@ -3,18 +3,20 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_build::{
     BuildOptions, BuildReport, BuildRequest, CachedPackage, Component, Directories, Outcome, TargetKernel,
-    build,
+    build, take_finished,
 };
-use drivetrain_config::{Builder, Config, Jobs};
+use drivetrain_config::{Config, Jobs};
 use drivetrain_model::{Capability, ExitCode};
 use drivetrain_plan::{is_published, recipe};
+use fs_err as fs;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::fetch::Inputs;
+use crate::stage::machine::{Ready, Workshop};
 use crate::stage::plan::Planned;
 
 /// The finished components, and the kernel they were built for.
@@ -53,15 +55,12 @@ pub async fn make(
     config: &Config,
     planned: &Planned,
     inputs: Inputs,
+    ready: Option<&Ready>,
     settings: BuildSettings,
     logs: Utf8PathBuf,
 ) -> Result<Built> {
     let request = request(context, config, planned, &inputs, settings, logs)?;
-    let reporter = context.reporter.clone();
-    let events = Arc::new(move |event| reporter.emit(event));
-    let report = build(planned.host.clone(), request, events, &context.cancel)
-        .await
-        .map_err(|error| Failure::of(ExitCode::Build, &error))?;
+    let report = run(context, planned, request, ready).await?;
     if report.cancelled {
         return Err(Failure::interrupted());
     }
@@ -69,6 +68,31 @@ pub async fn make(
         Some(failure) => Err(failure),
         None => Ok(Built { report, devel: inputs.devel, userspace: inputs.userspace }),
     }
+}
+
+async fn run(
+    context: &Context,
+    planned: &Planned,
+    request: BuildRequest,
+    ready: Option<&Ready>,
+) -> Result<BuildReport> {
+    let reporter = context.reporter.clone();
+    let events = Arc::new(move |event| reporter.emit(event));
+    let report = match (&planned.workshop, ready) {
+        (Workshop::Here(host), _) => build(host.clone(), request, events, &context.cancel).await,
+        (_, Some(ready)) => {
+            let scratch = context.state.scratch_directory().map_err(|error| {
+                Failure::because(ExitCode::Failure, "there is no room to work in", &error)
+            })?;
+            let path = Utf8Path::from_path(scratch.path())
+                .ok_or_else(|| Failure::new(ExitCode::Usage, "the state directory's name is not UTF-8"))?;
+            fs::create_dir_all(&request.directories.logs)
+                .map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+            ready.builder.build(&request, path, events, &context.cancel).await
+        }
+        (_, None) => take_finished(&request, events).await,
+    };
+    report.map_err(|error| Failure::of(ExitCode::Build, &error))
 }
 
 fn request(
@@ -79,7 +103,7 @@ fn request(
     settings: BuildSettings,
     logs: Utf8PathBuf,
 ) -> Result<BuildRequest> {
-    let Builder::Sandbox(sandbox) = &config.builder;
+    let builder = &config.builder;
     let recipe = recipe(config, planned.toolchain.kernel_module_package);
     let components = planned
         .components
@@ -117,15 +141,15 @@ fn request(
         },
         components,
         options: BuildOptions {
-            jobs: jobs(settings.jobs, sandbox.jobs),
+            jobs: jobs(settings.jobs, builder.jobs),
             keep_going: settings.keep_going,
-            provides: sandbox.provides.iter().map(Capability::unversioned).collect(),
-            ccache: sandbox.ccache,
-            probe_cache: sandbox.ccache,
+            provides: builder.provides.iter().map(Capability::unversioned).collect(),
+            ccache: builder.ccache,
+            probe_cache: builder.ccache,
             ..BuildOptions::default()
         },
         directories: Directories {
-            work: sandbox.work.clone().unwrap_or_else(|| context.state.work()),
+            work: builder.work.clone().unwrap_or_else(|| context.state.work()),
             components: context.state.components(),
             ccache: context.state.ccache(),
             logs,

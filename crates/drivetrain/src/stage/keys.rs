@@ -17,6 +17,7 @@ const MAX_KEY_BYTES: u64 = 4 << 20;
 /// What a repository's packages are verified with.
 pub struct Trust {
     keyring: Option<Keyring>,
+    armored: Vec<u8>,
     digest: Sha256Digest,
 }
 
@@ -24,7 +25,11 @@ impl Trust {
     /// Reads the keys of a repository, from files and URLs.
     pub async fn of(context: &Context, id: &RepositoryId, repository: &Repository) -> Result<Self> {
         if repository.verify == Verify::ChecksumsOnly {
-            return Ok(Self { keyring: None, digest: Sha256Digest::of(b"checksums only") });
+            return Ok(Self {
+                keyring: None,
+                armored: Vec::new(),
+                digest: Sha256Digest::of(b"checksums only"),
+            });
         }
         let mut files = Vec::new();
         for location in &repository.keys {
@@ -36,13 +41,19 @@ impl Trust {
             Failure::because(ExitCode::Usage, message, &error)
                 .next("give the armored public keys that the repository's packages are signed with")
         })?;
-        let digest = Sha256Digest::of(&files.concat());
-        Ok(Self { keyring: Some(keyring), digest })
+        let armored = files.concat();
+        let digest = Sha256Digest::of(&armored);
+        Ok(Self { keyring: Some(keyring), armored, digest })
     }
 
     /// The fingerprints of the keys; none where checksums have to do.
     pub fn fingerprints(&self) -> Vec<String> {
         self.keyring.as_ref().map(Keyring::fingerprints).unwrap_or_default()
+    }
+
+    /// The keys as they were given; nothing where checksums have to do.
+    pub fn armored(&self) -> &[u8] {
+        &self.armored
     }
 
     /// The digest over the keys and the name that a package goes by: what was verified with others, or under

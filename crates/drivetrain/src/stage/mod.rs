@@ -8,6 +8,7 @@ pub mod build;
 pub mod fetch;
 pub mod install;
 mod keys;
+pub mod machine;
 mod metadata;
 pub mod plan;
 pub mod prove;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
-use drivetrain_config::Config;
+use drivetrain_config::{BuilderKind, Config};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
 use drivetrain_model::{ComponentAction, Event, ExitCode, Plan, Problem, Severity, Sha256Digest};
 use drivetrain_plan::{
@@ -14,6 +14,7 @@ use drivetrain_publish::{Address, RepositoryPath};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
+use crate::stage::machine::{self, Workshop};
 use crate::stage::repositories::Repositories;
 use crate::stage::{publish, sources, userspace};
 
@@ -31,16 +32,20 @@ pub struct Planned {
     pub repositories: Repositories,
     /// What compiles.
     pub toolchain: Toolchain,
-    /// What runs the build.
-    pub host: Arc<LocalSandbox>,
+    /// Where it is built.
+    pub workshop: Workshop,
     /// Where it goes.
     pub address: Address,
 }
 
 /// Makes the plan. Reads much, changes nothing outside of the state directory's caches.
 pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
-    let ((host, toolchain), mut repositories) =
-        tokio::try_join!(builder(context), Repositories::read(context, config))?;
+    let (here, mut repositories) =
+        tokio::try_join!(this_host(context, config), Repositories::read(context, config))?;
+    let (workshop, toolchain, builder) = match here {
+        Some(here) => here,
+        None => machine::look(context, config, &repositories).await?,
+    };
     let selection = select(config, &repositories.train, &repositories.vendor)?;
     let components = sources::components_of(context, config, &selection).await?;
     let own = Arc::new(expected(config, &components));
@@ -53,6 +58,7 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         digest: toolchain.digest,
         description: toolchain.description.clone(),
         kernel_module_package: toolchain.kernel_module_package,
+        builder,
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
@@ -67,17 +73,21 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         build: plan.components.len() - reuse,
         reuse,
     });
-    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, host, address })
+    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, workshop, address })
 }
 
-async fn builder(context: &Context) -> Result<(Arc<LocalSandbox>, Toolchain)> {
+/// This host, where it is the builder.
+async fn this_host(context: &Context, config: &Config) -> Result<Option<(Workshop, Toolchain, Vec<String>)>> {
+    if config.builder.kind != BuilderKind::Sandbox {
+        return Ok(None);
+    }
     let host = LocalSandbox::new(SandboxOptions::new(context.state.sandbox()))
         .await
         .map_err(|error| no_builder(&error))?;
     let toolchain = Toolchain::probe(&host, &RootFs::Host, &context.state.toolchain())
         .await
         .map_err(|error| no_tools(&error))?;
-    Ok((Arc::new(host), toolchain))
+    Ok(Some((Workshop::Here(Arc::new(host)), toolchain, Vec::new())))
 }
 
 fn no_builder(error: &HostError) -> Failure {

@@ -50,6 +50,10 @@ fn heading(plan: &Plan) -> String {
         let from = source.repository.as_ref().map(|id| format!(" from {id}")).unwrap_or_default();
         let _ = writeln!(text, "driver      {}{from}, {}", source.nevra, bytes(source.size));
     }
+    for (position, line) in plan.builder.iter().enumerate() {
+        let label = if position == 0 { "builder" } else { "" };
+        let _ = writeln!(text, "{label:<11} {line}");
+    }
     let _ = writeln!(text, "toolchain   {}", plan.lock.toolchain_description);
     text
 }

@@ -73,11 +73,30 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
             let what = if *unchanged { "is served already" } else { "is served" };
             (Tone::Good, format!("version {version} {what} at {location}"))
         }
+        Event::MachineAsked { lease, provider, expires } => (
+            Tone::Plain,
+            format!(
+                "asking {provider} for a machine, {lease}, until {}",
+                expires.strftime("%Y-%m-%d %H:%MZ")
+            ),
+        ),
+        Event::MachineUp { machine, ms } => {
+            (Tone::Plain, format!("{machine} answers after {}", duration(*ms)))
+        }
+        Event::MachineStep { step, because, changed, ms } => {
+            let how =
+                if *changed { format!("done in {}", duration(*ms)) } else { "nothing to do".to_owned() };
+            (Tone::Plain, format!("{step}: {how}: {because}"))
+        }
+        Event::MachineGone { lease, resources, why } => {
+            (Tone::Plain, format!("{lease} is gone ({why}): {}", resources.join(", ")))
+        }
         Event::Warning { message } => (Tone::Warning, message.clone()),
         Event::Planned { .. }
         | Event::StageStarted { .. }
         | Event::StageFinished { .. }
         | Event::FetchProgress { .. }
+        | Event::MachineDoing { .. }
         | Event::ComponentProgress { .. }
         | Event::UploadProgress { .. }
         | Event::RunFinished { .. } => return None,

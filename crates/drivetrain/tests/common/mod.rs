@@ -15,6 +15,7 @@ pub mod processes;
 pub mod repository;
 pub mod running;
 pub mod server;
+pub mod sshd;
 pub mod text;
 
 use std::fmt::Write as _;
@@ -132,6 +133,8 @@ pub struct Settings {
     /// The `publish` section, as YAML, in place of a directory.
     pub publish_to: Option<String>,
     pub channels: Vec<String>,
+    /// The `builder` section, as YAML.
+    pub builder: Option<String>,
 }
 
 impl Settings {
@@ -160,6 +163,7 @@ impl Settings {
             publish: site.join("published"),
             publish_to: None,
             channels: Vec::new(),
+            builder: None,
         }
     }
 
@@ -239,6 +243,9 @@ impl Settings {
         }
         if self.debuginfo {
             writeln!(text, "\nbuilder:\n  kind: sandbox\n  debuginfo: keep").unwrap();
+        }
+        if let Some(builder) = &self.builder {
+            writeln!(text, "\nbuilder:\n{builder}").unwrap();
         }
         match &self.publish_to {
             Some(section) => writeln!(text, "\npublish:\n{section}").unwrap(),

@@ -112,12 +112,7 @@ impl PulpTarget {
 
     /// A distribution that was not there, made. It may have been made though the answer was lost, or by somebody
     /// else just now: then it is found at its path.
-    pub(super) async fn make_distribution(
-        &self,
-        name: &str,
-        path: &str,
-        more: &Value,
-    ) -> Result<Made> {
+    pub(super) async fn make_distribution(&self, name: &str, path: &str, more: &Value) -> Result<Made> {
         let mut persistence = self.persistence();
         loop {
             let error = match self.client.create_distribution(name, path, more.clone()).await {

@@ -1,0 +1,181 @@
+//! Builds on other machines: a host over a real sshd, and machines under a real QEMU.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends where something fails, and says what it left out"
+)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::repository::whole;
+use common::sshd::Sshd;
+use common::{MINI, Site, names};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A site whose builder is reached over SSH, and the builder's directory.
+fn site_with_builder(site: Option<Site>) -> Option<(Site, Sshd, std::path::PathBuf)> {
+    let mut site = site?;
+    let server = Sshd::start(&site.path(""))?;
+    let place = site.path("builder");
+    site.configure(|settings| settings.builder = Some(server.section(&place)));
+    Some((site, server, place))
+}
+
+fn digests(site: &Site) -> Value {
+    let kernel = &site.lab.newer;
+    let manifest = std::fs::read(site.repository(kernel).join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["packages"].clone()
+}
+
+#[test]
+fn a_host_builds_what_this_one_would_and_the_same_bytes_are_published() {
+    let Some(site) = Site::built() else { return };
+    let Some((there, _server, place)) = site_with_builder(Site::new()) else { return };
+    site.run(&["run"]).succeeds();
+    let output = there.run(&["run"]).succeeds();
+    assert!(output.stdout.contains("builder     builder-3\n"), "{}", output.stdout);
+    let run = there.last_run();
+    assert_eq!(run.components("built"), MINI);
+    assert_eq!(whole(&there.repository(&there.lab.newer)), Ok(Some(there.served(&there.lab.newer))));
+    assert_eq!(digests(&there), digests(&site), "another host, and other bytes");
+    // Logs are here, and nothing of the site is there.
+    for component in MINI {
+        let log = std::fs::read_to_string(run.directory.join(format!("logs/{component}.log"))).unwrap();
+        assert!(log.contains("Executing(%build)"), "{log}");
+    }
+    let found =
+        Command::new("grep").args(["-rlE", "lab-9.4|published"]).arg(place.join("orders")).output().unwrap();
+    assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+
+    // What is finished is not built again, and no machine is asked for it.
+    drop(_server);
+    std::fs::remove_dir_all(&there.settings.publish).unwrap();
+    there.run(&["run"]).ends_with(9).says("builder-3");
+}
+
+#[test]
+fn what_a_component_needs_is_put_there_from_here() {
+    let Some((site, _server, place)) = site_with_builder(Site::built()) else { return };
+    // All is finished, by the same tools: nothing is built, and nothing is put there but the program.
+    site.run(&["run"]).succeeds();
+    assert_eq!(site.last_run().components("reused"), MINI);
+    assert_eq!(names(&place.join("components")), Vec::<String>::new());
+    // Without the second component it is built against the first, which this host built.
+    let components = site.state().join("components");
+    for key in names(&components) {
+        let manifest = std::fs::read_to_string(components.join(&key).join("manifest.json")).unwrap();
+        if manifest.contains("\"component\": \"hello-user-kmod\"") {
+            std::fs::remove_dir_all(components.join(&key)).unwrap();
+        }
+    }
+    site.run(&["build"]).succeeds();
+    let run = site.last_run();
+    assert_eq!(
+        (run.components("built"), run.components("reused")),
+        (vec![MINI[1].to_owned()], vec![MINI[0].to_owned()])
+    );
+    assert_eq!(names(&place.join("components")).len(), 2);
+    assert_eq!(names(&components).len(), 2);
+}
+
+#[test]
+fn a_component_that_fails_there_is_told_with_its_first_error_and_its_log() {
+    let Some((mut site, _server, _)) = site_with_builder(Site::new()) else { return };
+    site.configure(|settings| settings.extra = vec![site_trap(settings)]);
+    let output = site.run(&["build", "--keep-going"]).ends_with(5);
+    output.says("broken-kmod did not build").says("broken.c:9");
+    let run = site.last_run();
+    assert_eq!((run.components("built").len(), run.components("failed").len()), (2, 1));
+    let log = std::fs::read_to_string(run.directory.join("logs/broken-kmod.log")).unwrap();
+    assert!(log.contains("broken.c:9"), "{log}");
+}
+
+fn site_trap(settings: &common::Settings) -> std::path::PathBuf {
+    Path::new(&settings.vendor).join("../traps/broken-kmod-1.0-1.src.rpm")
+}
+
+#[test]
+fn an_interrupted_build_leaves_no_process_there_and_the_next_run_goes_on() {
+    let Some((mut site, _server, place)) = site_with_builder(Site::new()) else { return };
+    site.configure(common::Settings::slow);
+    let mut running = site.start(&["run"]);
+    assert!(running.reaches(|event| event["event"] == "component-started"));
+    running.signal(Signal::INT);
+    running.end().ends_with(130);
+    let left =
+        Command::new("pgrep").args(["-fa", place.to_str().unwrap()]).stdin(Stdio::null()).output().unwrap();
+    assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
+    assert!(!site.repository(&site.lab.newer).exists());
+    site.run(&["run"]).succeeds();
+    assert_eq!(site.last_run().published(), Some((1, false)));
+}
+
+#[test]
+fn a_host_that_is_not_the_one_that_is_known_is_refused() {
+    let Some((site, server, _)) = site_with_builder(Site::new()) else { return };
+    server.write_known(&server.other_key());
+    let output = site.run(&["plan"]).ends_with(9);
+    assert!(output.error().contains("host key"), "{}", output.error());
+    site.nothing_happened();
+}
+
+#[test]
+fn a_machine_of_a_killed_run_is_listed_and_removed() {
+    let Some(mut site) = Site::fetched() else { return };
+    let image = site.path("image.qcow2");
+    let has = |program: &str| {
+        Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !has("qemu-img") || !has("qemu-system-x86_64") {
+        println!("skipped: there is no QEMU");
+        return;
+    }
+    let made = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("1M").status();
+    assert!(made.unwrap().success());
+    let machines = site.path("machines");
+    site.configure(|settings| {
+        settings.builder = Some(format!(
+            "  kind: qemu\n  qemu: {{image: {}, memory: 256, cpus: 1, directory: {}}}\n  machine: {{urls: {{\"file://\": \
+             \"http://10.0.2.2:1\"}}}}",
+            image.display(),
+            machines.display()
+        ));
+    });
+    site.run(&["plan", "--no-lock"]).succeeds().says("builder     a machine of QEMU on this host");
+    assert_eq!(names(&machines), Vec::<String>::new(), "a plan makes nothing");
+    site.run(&["machines"]).succeeds().says("There are no machines of drivetrain's");
+    let mut running = site.start(&["run"]);
+    // Nothing boots from the image: it waits for an answer.
+    assert!(running.reaches(|event| event["event"] == "machine-asked"));
+    while names(&machines).iter().all(|name| !machines.join(name).join("pid").exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    site.run(&["machines"]).succeeds().says("in use");
+    site.run(&["gc"]).succeeds().says("nothing that nobody needs");
+    running.kill();
+    let listed = site.run(&["machines", "--json"]).succeeds().json();
+    assert_eq!(listed[0]["state"], "left behind");
+    assert_eq!(listed[0]["resources"].as_array().unwrap().len(), 2);
+    site.run(&["gc", "--dry-run"]).succeeds().says("Would be removed");
+    site.run(&["gc"]).succeeds().says("its run has ended: removed process");
+    site.run(&["machines"]).succeeds().says("There are no machines of drivetrain's");
+    assert_eq!(names(&machines), Vec::<String>::new());
+
+    // One that is interrupted removes its own.
+    let mut running = site.start(&["run"]);
+    assert!(running.reaches(|event| event["event"] == "machine-asked"));
+    running.signal(Signal::INT);
+    running.end().ends_with(130);
+    assert_eq!(names(&machines), Vec::<String>::new());
+    assert_eq!(names(&site.state().join("leases")), Vec::<String>::new());
+}
