@@ -359,6 +359,8 @@ pub struct MachineSettings {
 pub struct Prepare {
     /// Whether the root file system is grown to its disk. Default: yes.
     pub grow: bool,
+    /// Whether the train's repositories, at their snapshots, become the only ones that it knows. Default: yes.
+    pub repositories: bool,
     /// Whether all packages are brought to those of the train. Default: yes.
     pub sync: bool,
     /// Packages that builds take, by name or by what they provide.

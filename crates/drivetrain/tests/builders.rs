@@ -126,6 +126,31 @@ fn a_host_that_is_not_the_one_that_is_known_is_refused() {
 }
 
 #[test]
+fn a_host_that_is_prepared_is_used_by_one_run_at_a_time() {
+    let Some((mut site, server, place)) = site_with_builder(Site::fetched()) else { return };
+    site.configure(|settings| {
+        settings.slow();
+        let nothing = "grow: false, repositories: false, sync: false, boot: false, packages: []";
+        settings.builder = Some(format!("{}\n  prepare: {{{nothing}}}", server.section(&place)));
+    });
+    let mut first = site.start(&["run"]);
+    assert!(first.reaches(|event| event["event"] == "component-started"));
+    // Another runner, with a state of its own, does not wait for its cell.
+    let mut second = common::bare(&site.path(""));
+    second.arg("--config").arg(site.config()).arg("--state").arg(site.path("other")).arg("run");
+    let second = common::finish(&mut second).ends_with(8);
+    assert!(second.error().contains("is being used by the run "), "{}", second.error());
+    let note = std::fs::read_to_string(place.join("holder")).unwrap();
+    first.signal(Signal::INT);
+    first.end().ends_with(130);
+    assert!(!place.join("holder").exists());
+    // One that was killed on this host left its note, and is not waited for.
+    std::fs::write(place.join("holder"), note).unwrap();
+    site.run(&["run"]).succeeds();
+    assert!(!place.join("holder").exists());
+}
+
+#[test]
 fn a_machine_of_a_killed_run_is_listed_and_removed() {
     let Some(mut site) = Site::fetched() else { return };
     let image = site.path("image.qcow2");

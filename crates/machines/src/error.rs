@@ -56,6 +56,14 @@ pub enum MachineError {
         /// What was seen.
         why: String,
     },
+    /// Another run has the host.
+    #[error("{machine} is being used by {holder}; wait for that to end, or name another host")]
+    Held {
+        /// Which host.
+        machine: String,
+        /// By whom, and for how long at most.
+        holder: String,
+    },
     /// A step of the preparation.
     #[error("{machine} could not be prepared: {step}: {why}\nlog: {log}")]
     Preparation {

@@ -7,6 +7,7 @@
 mod book;
 mod cloud_init;
 mod error;
+mod hold;
 mod key;
 mod lease;
 mod leasing;
@@ -18,6 +19,7 @@ mod qemu;
 pub use book::{Entry, LeaseBook};
 pub use cloud_init::user_data;
 pub use error::{MachineError, Result};
+pub use hold::{hold, let_go};
 pub use key::{USER_KEY, make_identity};
 pub use lease::{Lease, LeaseId, TAG, Tags};
 pub use leasing::{Leased, Reaped, give_back, reap, take};

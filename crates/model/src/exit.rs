@@ -20,7 +20,7 @@ pub enum ExitCode {
     Proof = 6,
     /// Publishing failed; what was served before is served still.
     Publish = 7,
-    /// Another run holds the cell.
+    /// Another run holds the cell, or the host to build on.
     Busy = 8,
     /// A machine to build on could not be had, made ready, or removed.
     Machine = 9,
@@ -41,7 +41,7 @@ impl ExitCode {
         (Self::Build, "a component did not build"),
         (Self::Proof, "a module would not load on the target kernel; nothing was published"),
         (Self::Publish, "publishing failed; what was served before is served still"),
-        (Self::Busy, "another run holds the cell"),
+        (Self::Busy, "another run holds the cell, or the host to build on"),
         (Self::Machine, "a machine to build on could not be had, made ready, or removed"),
         (Self::Internal, "a fault of drivetrain's own: please report it"),
         (Self::Interrupted, "interrupted; the next run goes on from here"),

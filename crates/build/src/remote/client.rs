@@ -109,7 +109,7 @@ impl RemoteBuilder {
             Some((toolchain, version)) if version == env!("CARGO_PKG_VERSION") => Ok(toolchain),
             Some((_, version)) => Err(self.failed(
                 format!("it is of version {version}, and this is {}", env!("CARGO_PKG_VERSION")),
-                "give the same version with builder.worker",
+                "give the same version with builder.machine.worker",
             )),
             None => Err(self.failed("it said nothing of its tools".to_owned(), "try it there by hand")),
         }
@@ -417,12 +417,12 @@ chmod 700 $PLACE/orders";
 fn advice(lines: &[String]) -> &'static str {
     let said = |words: &str| lines.iter().any(|line| line.contains(words));
     if said("GLIBC_") || said("required file not found") || said("No such file or directory") {
-        "this program needs a newer system than the builder's: name one in builder.worker that is linked statically \
-         (RUSTFLAGS='-C target-feature=+crt-static' cargo build --release)"
+        "this program needs a newer system than the builder's: name one in builder.machine.worker that is linked statically \
+         (RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target x86_64-unknown-linux-gnu)"
     } else if said("Exec format error") {
-        "the builder has another processor: name a program for it in builder.worker"
+        "the builder has another processor: name a program for it in builder.machine.worker"
     } else if said("Permission denied") {
-        "builder.directory may be on a file system that is mounted noexec: name another"
+        "builder.machine.directory may be on a file system that is mounted noexec: name another"
     } else {
         "look at the machine, and run again"
     }

@@ -50,6 +50,7 @@ const MACHINE: &[Key] = &[
 
 const PREPARE: &[Key] = &[
     key("grow", "whether the root file system is grown to its disk"),
+    key("repositories", "whether it knows the train's repositories and no others"),
     key("sync", "whether all packages are brought to the train's"),
     key("packages", "what builds take"),
     key("exec", "volumes that programs have to be executed on"),
@@ -284,6 +285,7 @@ fn prepare(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Prepare> {
     let fields = field.fields(PREPARE, problems)?;
     let default = Prepare::default();
     let grow = optional(&fields, "grow", |field| field.boolean(problems));
+    let repositories = optional(&fields, "repositories", |field| field.boolean(problems));
     let sync = optional(&fields, "sync", |field| field.boolean(problems));
     let boot = optional(&fields, "boot", |field| field.boolean(problems));
     let packages = optional(&fields, "packages", |field| {
@@ -301,6 +303,7 @@ fn prepare(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Prepare> {
     });
     Some(Prepare {
         grow: grow?.unwrap_or(default.grow),
+        repositories: repositories?.unwrap_or(default.repositories),
         sync: sync?.unwrap_or(default.sync),
         packages: packages?.unwrap_or(default.packages),
         exec: exec?.unwrap_or(default.exec),
@@ -312,6 +315,7 @@ impl Default for Prepare {
     fn default() -> Self {
         Self {
             grow: true,
+            repositories: true,
             sync: true,
             packages: PACKAGES.iter().map(|name| (*name).to_owned()).collect(),
             exec: Vec::new(),

@@ -10,7 +10,7 @@ use drivetrain_config::{BuilderKind, Config, MachineSettings, Prepare};
 use drivetrain_host::{HostError, LocalSandbox, Machine, SshMachine};
 use drivetrain_machines::{
     Entry, Lease, LeaseBook, LeaseId, Leased, MachineError, Preparation, Progress, Provider,
-    RepositoryDefinition, give_back, prepare, reap, take,
+    RepositoryDefinition, give_back, hold, let_go, prepare, reap, take,
 };
 use drivetrain_model::{Event, ExitCode, RunId, Sha256Digest};
 use jiff::{SignedDuration, Timestamp};
@@ -143,6 +143,14 @@ fn own_program() -> Result<Utf8PathBuf> {
 pub struct Held {
     leased: Mutex<Option<(Arc<dyn Provider>, LeaseId)>>,
     used: Mutex<Option<Arc<dyn Machine>>>,
+    host: Mutex<Option<Taken>>,
+}
+
+/// A host that is there, taken for this run.
+struct Taken {
+    machine: Arc<dyn Machine>,
+    place: Utf8PathBuf,
+    lease: Lease,
 }
 
 /// How long a machine may take to end what was given up on it.
@@ -151,6 +159,10 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 impl Held {
     fn hold(&self, provider: &Arc<dyn Provider>, lease: &LeaseId) {
         *unpoisoned(&self.leased) = Some((provider.clone(), lease.clone()));
+    }
+
+    fn took(&self, machine: &Arc<dyn Machine>, place: Utf8PathBuf, lease: Lease) {
+        *unpoisoned(&self.host) = Some(Taken { machine: machine.clone(), place, lease });
     }
 
     fn uses(&self, machine: &Arc<dyn Machine>) {
@@ -164,6 +176,11 @@ impl Held {
             if let Some(machine) = used {
                 // What it has not ended by then, it ends by itself after a while.
                 drop(tokio::time::timeout(SETTLE_PATIENCE, machine.settle()).await);
+            }
+            let host = unpoisoned(&self.host).take();
+            if let Some(Taken { machine, place, lease }) = host {
+                // Where it cannot be told, it is free when the lease ends.
+                drop(tokio::time::timeout(SETTLE_PATIENCE, let_go(machine.as_ref(), &place, &lease)).await);
             }
             return Ok(());
         };
@@ -209,7 +226,11 @@ pub async fn ready(
             held.uses(builder.machine());
             return Ok(Some(Ready { builder: builder.clone() }));
         }
-        Workshop::ToPrepare(machine) => machine.clone(),
+        Workshop::ToPrepare(machine) => {
+            let machine: Arc<dyn Machine> = machine.clone();
+            take_host(context, settings, &machine, run, held).await?;
+            machine
+        }
         Workshop::ToMake(provider) => {
             sweep(context, provider.as_ref()).await;
             let leased = order(context, settings, provider, run, held).await?;
@@ -230,6 +251,27 @@ pub async fn ready(
         ms: 0,
     });
     Ok(Some(Ready { builder }))
+}
+
+/// Takes a host that is there: it is prepared for one run at a time.
+async fn take_host(
+    context: &Context,
+    settings: &MachineSettings,
+    machine: &Arc<dyn Machine>,
+    run: &RunId,
+    held: &Held,
+) -> Result<()> {
+    let lasts = SignedDuration::from_hours(i64::from(settings.lease));
+    let lease = Lease::new(run.clone(), owner(), Timestamp::now(), lasts);
+    let state = context.state.clone();
+    let is_alive = move |run: &RunId| {
+        let directory = state.run(run);
+        directory.exists().then(|| run_lock::process_of(&directory).is_some())
+    };
+    let holding = hold(machine.as_ref(), &settings.directory, &lease, &is_alive, &context.cancel);
+    holding.await.map_err(|error| of_machine(&error))?;
+    held.took(machine, settings.directory.clone(), lease);
+    Ok(())
 }
 
 /// Whether packages will be called what the plan says.
@@ -360,7 +402,8 @@ async fn make_ready(
     let log = directory.join("machine.log");
     let reporter = context.reporter.clone();
     let tell = move |progress| match progress {
-        Progress::Begins { step } => reporter.emit(Event::MachineDoing { doing: step }),
+        // Looking takes seconds, and is told with what was found.
+        Progress::Begins { .. } => {}
         Progress::ToDo { step, why } => {
             reporter.emit(Event::MachineDoing { doing: format!("{step}: {why}") })
         }
@@ -383,7 +426,7 @@ async fn preparation(
 ) -> Result<Preparation> {
     let mut repositories = Vec::new();
     let mut keys: BTreeSet<Vec<u8>> = BTreeSet::new();
-    for (id, repository) in &config.train.repositories {
+    for (id, repository) in config.train.repositories.iter().filter(|_| prepare.repositories) {
         let trust = Trust::of(context, id, repository).await?;
         if !trust.armored().is_empty() {
             keys.insert(trust.armored().to_vec());
@@ -452,6 +495,7 @@ fn of_host(error: &HostError) -> Failure {
 pub fn of_machine(error: &MachineError) -> Failure {
     let code = match error {
         MachineError::Configuration { .. } => ExitCode::Usage,
+        MachineError::Held { .. } => ExitCode::Busy,
         MachineError::Cancelled => return Failure::interrupted(),
         _ => ExitCode::Machine,
     };

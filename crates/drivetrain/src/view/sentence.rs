@@ -80,6 +80,7 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
                 expires.strftime("%Y-%m-%d %H:%MZ")
             ),
         ),
+        Event::MachineDoing { doing } => (Tone::Plain, doing.clone()),
         Event::MachineUp { machine, ms } => {
             (Tone::Plain, format!("{machine} answers after {}", duration(*ms)))
         }
@@ -96,7 +97,6 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
         | Event::StageStarted { .. }
         | Event::StageFinished { .. }
         | Event::FetchProgress { .. }
-        | Event::MachineDoing { .. }
         | Event::ComponentProgress { .. }
         | Event::UploadProgress { .. }
         | Event::RunFinished { .. } => return None,

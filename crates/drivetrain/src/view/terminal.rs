@@ -12,6 +12,9 @@ use super::sentence::{Tone, sentence};
 /// What the bar of uploads is kept under: no file's name, since it has a slash.
 const UPLOAD: &str = "/upload";
 
+/// What the line about a machine is kept under: no component's name, since it has a slash.
+const MACHINE: &str = "/machine";
+
 /// A bar for each transfer and each component that is being built, with finished ones as lines above.
 pub struct Terminal {
     bars: MultiProgress,
@@ -60,7 +63,8 @@ impl Terminal {
         }
     }
 
-    fn component(&mut self, name: &str, estimate_ms: Option<u64>) {
+    /// What takes a while, under a key, with its name.
+    fn spinner(&mut self, key: &str, name: &str, estimate_ms: Option<u64>) {
         let estimate = estimate_ms.map(|ms| format!(" of about {}", super::words::duration(ms)));
         let template = format!(
             "  {{spinner}} {{prefix:18!}} {{elapsed:>6}}{}  {{wide_msg}}",
@@ -69,7 +73,7 @@ impl Terminal {
         let bar = ProgressBar::new_spinner().with_style(style(&template)).with_prefix(name.to_owned());
         let bar = self.bars.add(bar);
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.components.insert(name.to_owned(), bar);
+        self.components.insert(key.to_owned(), bar);
     }
 }
 
@@ -93,7 +97,7 @@ impl View for Terminal {
                 }
             }
             Event::ComponentStarted { component, estimate_ms, .. } => {
-                self.component(component.as_str(), *estimate_ms);
+                self.spinner(component.as_str(), component.as_str(), *estimate_ms);
             }
             Event::ComponentProgress { component, doing } => {
                 if let Some(bar) = self.components.get(component.as_str()) {
@@ -108,6 +112,20 @@ impl View for Terminal {
             Event::UploadProgress { files, of_files, bytes, of_bytes } => {
                 self.upload(*files, *of_files, *bytes, *of_bytes);
             }
+            Event::MachineDoing { doing } => {
+                if !self.components.contains_key(MACHINE) {
+                    self.spinner(MACHINE, "machine", None);
+                }
+                if let Some(bar) = self.components.get(MACHINE) {
+                    bar.reset_elapsed();
+                    bar.set_message(doing.clone());
+                }
+            }
+            Event::MachineUp { .. } | Event::MachineStep { .. } | Event::MachineGone { .. } => {
+                if let Some(bar) = self.components.remove(MACHINE) {
+                    bar.finish_and_clear();
+                }
+            }
             Event::Publishing { .. } | Event::StageFinished { .. } => {
                 if let Some(bar) = self.transfers.remove(UPLOAD) {
                     bar.finish_and_clear();
@@ -116,7 +134,13 @@ impl View for Terminal {
             _ => {}
         }
         // The bar says that it has begun.
-        if matches!(stamped.event, Event::FetchStarted { .. } | Event::ComponentStarted { .. }) {
+        let has_begun = |event: &Event| {
+            matches!(
+                event,
+                Event::FetchStarted { .. } | Event::ComponentStarted { .. } | Event::MachineDoing { .. }
+            )
+        };
+        if has_begun(&stamped.event) {
             return;
         }
         if let Some((tone, line)) = sentence(&stamped.event) {

@@ -94,7 +94,7 @@ impl Qemu {
     }
 
     fn provider(&self) -> String {
-        "QEMU on this host".to_owned()
+        format!("QEMU on this host, in {}", self.options.directory)
     }
 
     /// Found out by a machine that is stopped before its first instruction: that there is a `/dev/kvm` says little
