@@ -190,7 +190,8 @@ fn a_machine_of_a_killed_run_is_listed_and_removed() {
     running.kill();
     let listed = site.run(&["machines", "--json"]).succeeds().json();
     assert_eq!(listed[0]["state"], "left behind");
-    assert_eq!(listed[0]["resources"].as_array().unwrap().len(), 2);
+    // Its process, and its directory. While it starts it may be two processes.
+    assert!(listed[0]["resources"].as_array().unwrap().len() >= 2, "{listed}");
     site.run(&["gc", "--dry-run"]).succeeds().says("Would be removed");
     site.run(&["gc"]).succeeds().says("its run has ended: removed process");
     site.run(&["machines"]).succeeds().says("There are no machines of drivetrain's");

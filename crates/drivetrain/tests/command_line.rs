@@ -194,7 +194,7 @@ fn bash_completes_commands_and_options() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(complete("drivetrain ro", 1).trim(), "rollback");
-    assert_eq!(complete("drivetrain run --keep", 2).trim(), "--keep-going");
+    assert_eq!(complete("drivetrain run --keep-", 2).trim(), "--keep-going");
 }
 
 #[test]
