@@ -390,13 +390,20 @@ impl Client {
         self.finished(&doing, answer).await.map(drop)
     }
 
-    /// The publications of a version.
+    /// The publications of a version; none where somebody has removed it.
     ///
     /// # Errors
     /// Where the server cannot be asked.
     pub async fn publications(&self, version: &Href) -> Result<Vec<Publication>> {
         let doing = Doing::new(format!("list the publications of {version}"));
-        self.list(&doing, "publications/rpm/rpm/", &[("repository_version", version.as_str())]).await
+        let query = [("repository_version", version.as_str())];
+        match self.list(&doing, "publications/rpm/rpm/", &query).await {
+            // As a filter, what is not there is a mistake in the request.
+            Err(PulpError::Refused { said, .. }) if said.contains("not found for repositoryversion") => {
+                Ok(Vec::new())
+            }
+            listed => listed,
+        }
     }
 
     /// A publication by its address; `None` where it is not there.
