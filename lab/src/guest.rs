@@ -15,7 +15,7 @@
 //! # fn main() -> anyhow::Result<()> {
 //! let Some(guest) = guest::of_tests() else { return Ok(()) };
 //! let scratch = tempfile::tempdir()?;
-//! let machine = Machine::start(&guest, camino::Utf8Path::from_path(scratch.path()).expect("UTF-8"))?;
+//! let mut machine = Machine::start(&guest, camino::Utf8Path::from_path(scratch.path()).expect("UTF-8"))?;
 //! machine.wait(Duration::from_secs(300))?;
 //! println!("{}", machine.ssh("uname -r")?);
 //! # Ok(())
