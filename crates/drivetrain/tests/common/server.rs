@@ -126,7 +126,8 @@ fn read(stream: &TcpStream) -> std::io::Result<Option<Request>> {
     reader.read_line(&mut line)?;
     let Some(path) = line.split(' ').nth(1) else { return Ok(None) };
     // Packages have a plus in their names.
-    let mut request = Request { path: path.replace("%2B", "+"), from: None, authorization: None };
+    let mut request =
+        Request { path: path.replace("%2B", "+").replace("%2b", "+"), from: None, authorization: None };
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header)? <= 2 {

@@ -6,7 +6,7 @@ check() {
 		done_because "all $(rpm -qa | wc -l) packages are the train's"
 	fi
 	case $output in
-	*"Operation aborted"*) to_do "$(printf '%s\n' "$output" | grep -cE '^ +[^ ]+ +(x86_64|aarch64|noarch|i686) ') packages are not the train's" ;;
+	*"Operation aborted"*) to_do "there are packages that are not the train's" ;;
 	*)
 		printf '%s\n' "$output"
 		fail "dnf cannot bring the packages to those of the train; it says why above"
