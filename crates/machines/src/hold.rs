@@ -125,7 +125,7 @@ mod tests {
     fn who_has_it_is_said_in_words() {
         assert_eq!(
             in_words("20261127T140000.123Z-abcd 1795800000 jo@ci 3"),
-            "the run 20261127T140000.123Z-abcd of jo@ci 3, until 2026-11-27 16:40Z at most"
+            "the run 20261127T140000.123Z-abcd of jo@ci 3, until 2026-11-27 17:20Z at most"
         );
         assert_eq!(in_words(""), "the run  of somebody, until some time at most");
     }
