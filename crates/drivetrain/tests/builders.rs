@@ -135,15 +135,16 @@ fn a_host_that_is_prepared_is_used_by_one_run_at_a_time() {
     });
     let mut first = site.start(&["run"]);
     assert!(first.reaches(|event| event["event"] == "component-started"));
-    // Another runner, with a state of its own, does not wait for its cell.
-    let mut second = common::bare(&site.path(""));
-    second.arg("--config").arg(site.config()).arg("--state").arg(site.path("other")).arg("run");
-    let second = common::finish(&mut second).ends_with(8);
-    assert!(second.error().contains("is being used by the run "), "{}", second.error());
     let note = std::fs::read_to_string(place.join("holder")).unwrap();
     first.signal(Signal::INT);
     first.end().ends_with(130);
     assert!(!place.join("holder").exists());
+    // Another runner's, of which this one knows nothing, is not waited for and not taken over.
+    let (_, rest) = note.split_once(' ').unwrap();
+    std::fs::write(place.join("holder"), format!("20261127T140000.123Z-abcd {rest}")).unwrap();
+    let second = site.run(&["run"]).ends_with(8);
+    assert!(second.error().contains("is being used by the run "), "{}", second.error());
+    assert!(place.join("holder").exists());
     // One that was killed on this host left its note, and is not waited for.
     std::fs::write(place.join("holder"), note).unwrap();
     site.run(&["run"]).succeeds();
