@@ -38,6 +38,11 @@ impl Context {
         self.cache.downloader().store()
     }
 
+    /// The failure of something that ends when the run is interrupted: then it is that, in whatever words it ended.
+    pub fn or_interrupted(&self, failure: Failure) -> Failure {
+        if self.cancel.is_cancelled() { Failure::interrupted() } else { failure }
+    }
+
     /// Does something until it is done or the run is interrupted.
     pub async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {

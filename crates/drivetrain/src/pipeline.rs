@@ -241,7 +241,8 @@ impl Run {
         }
         let (context, config) = (&self.context, &self.config);
         let making = stage::machine::ready(context, config, planned, &self.id, &self.directory, &self.held);
-        context.reporter.stage(Stage::Machine, making).await
+        let made = context.reporter.stage(Stage::Machine, making).await;
+        made.map_err(|failure| context.or_interrupted(failure))
     }
 
     async fn plan(&self) -> Result<Planned> {

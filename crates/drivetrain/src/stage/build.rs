@@ -92,7 +92,7 @@ async fn run(
         }
         (_, None) => take_finished(&request, events).await,
     };
-    report.map_err(|error| Failure::of(ExitCode::Build, &error))
+    report.map_err(|error| context.or_interrupted(Failure::of(ExitCode::Build, &error)))
 }
 
 fn request(
