@@ -86,6 +86,14 @@ pub struct Destroyed {
     pub resources: Vec<Resource>,
 }
 
+impl Destroyed {
+    /// What it was, each in words.
+    #[must_use]
+    pub fn in_words(&self) -> Vec<String> {
+        self.resources.iter().map(ToString::to_string).collect()
+    }
+}
+
 /// Who makes machines.
 ///
 /// Every resource carries its lease's [tags](Lease::tags) from the request that makes it: there is no moment at which

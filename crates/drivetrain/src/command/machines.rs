@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use drivetrain_config::Config;
-use drivetrain_machines::{Found, LeaseBook, Provider, give_back, reap};
+use drivetrain_machines::{Entry, Found, LeaseBook, Provider, give_back, reap};
 use drivetrain_model::{ExitCode, RunId};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -38,6 +38,8 @@ struct Row {
 /// What there is to be known beside the provider's answers.
 struct Here {
     book: LeaseBook,
+    /// What the book has.
+    entries: Vec<Entry>,
     state: StateDirectory,
     now: Timestamp,
 }
@@ -45,7 +47,8 @@ struct Here {
 impl Here {
     fn of(global: &Global) -> Self {
         let state = StateDirectory::existing(state_path(global));
-        Self { book: LeaseBook::new(state.leases()), state, now: Timestamp::now() }
+        let book = LeaseBook::new(state.leases());
+        Self { entries: book.entries(), book, state, now: Timestamp::now() }
     }
 
     fn is_alive(&self, run: &RunId) -> bool {
@@ -54,8 +57,8 @@ impl Here {
 
     fn row(&self, found: &Found) -> Row {
         let lease = &found.lease;
-        let entry = self.book.entries().into_iter().find(|entry| entry.lease.id == lease.id);
-        let state = match &entry {
+        let entry = self.entries.iter().find(|entry| entry.lease.id == lease.id);
+        let state = match entry {
             _ if lease.is_expired(self.now) => "expired",
             Some(entry) if entry.kept => "kept",
             Some(entry) if self.is_alive(&entry.lease.run) => "in use",
@@ -65,12 +68,12 @@ impl Here {
         Row {
             lease: lease.id.to_string(),
             run: lease.run.to_string(),
-            owner: entry.as_ref().map_or_else(|| lease.owner.clone(), |entry| entry.lease.owner.clone()),
-            made: entry.as_ref().map_or(lease.made, |entry| entry.lease.made),
+            owner: entry.map_or_else(|| lease.owner.clone(), |entry| entry.lease.owner.clone()),
+            made: entry.map_or(lease.made, |entry| entry.lease.made),
             expires: lease.expires,
             state,
             resources: found.resources.iter().map(ToString::to_string).collect(),
-            ssh: entry.and_then(|entry| entry.ssh),
+            ssh: entry.and_then(|entry| entry.ssh.clone()),
         }
     }
 }
@@ -120,7 +123,7 @@ pub async fn gc(args: &GcArgs, global: &Global) -> Result<ExitCode> {
     if let Some(lease) = &args.lease {
         let destroyed =
             give_back(provider.as_ref(), &here.book, lease).await.map_err(|error| of_machine(&error))?;
-        let resources = destroyed.resources.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let resources = destroyed.in_words();
         return Ok(told(global, &[(lease.to_string(), "it was named", Ok(resources))]));
     }
     let alive = |run: &RunId| here.is_alive(run);
@@ -133,7 +136,7 @@ pub async fn gc(args: &GcArgs, global: &Global) -> Result<ExitCode> {
         .into_iter()
         .map(|reaped| {
             let result = match reaped.result {
-                Ok(destroyed) => Ok(destroyed.resources.iter().map(ToString::to_string).collect()),
+                Ok(destroyed) => Ok(destroyed.in_words()),
                 Err(error) => Err(error.to_string()),
             };
             (reaped.lease.id.to_string(), reaped.why, result)

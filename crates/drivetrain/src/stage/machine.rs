@@ -199,7 +199,7 @@ impl Held {
             give_back(provider.as_ref(), &book, &lease).await.map_err(|error| of_machine(&error))?;
         context.reporter.emit(Event::MachineGone {
             lease: lease.to_string(),
-            resources: destroyed.resources.iter().map(ToString::to_string).collect(),
+            resources: destroyed.in_words(),
             why: why.to_owned(),
         });
         Ok(())
@@ -300,7 +300,7 @@ async fn sweep(context: &Context, provider: &dyn Provider) {
                     Ok(destroyed) if destroyed.resources.is_empty() => {}
                     Ok(destroyed) => context.reporter.emit(Event::MachineGone {
                         lease: reaped.lease.id.to_string(),
-                        resources: destroyed.resources.iter().map(ToString::to_string).collect(),
+                        resources: destroyed.in_words(),
                         why: reaped.why.to_owned(),
                     }),
                     Err(error) => context.reporter.warn(error.to_string()),
