@@ -155,11 +155,8 @@ impl ComponentCache {
 
     /// Puts a finished component in; returns it with the paths that it has from now on.
     pub(crate) fn put(&self, new: &NewEntry<'_>) -> Result<CachedComponent, ComponentError> {
-        fs::create_dir_all(&self.directory).map_err(ComponentError::file("create", &self.directory))?;
-        let place = self.directory.join(new.key.to_string());
-        let temporary = self.directory.join(format!(".{}-{}", new.key.short(), std::process::id()));
-        remove(&temporary)?;
-        fs::create_dir(&temporary).map_err(ComponentError::file("create", &temporary))?;
+        let place = self.place(&new.key);
+        let temporary = self.incoming(&new.key)?;
         let mut packages = Vec::new();
         for built in new.packages {
             let (source, target) = (new.rpms.join(&built.file), temporary.join(&built.file));
@@ -191,18 +188,7 @@ impl ComponentCache {
         let text = serde_json::to_vec_pretty(&entry)
             .map_err(|error| ComponentError::file("write", &manifest)(error.into()))?;
         fs::write(&manifest, text).map_err(ComponentError::file("write", &manifest))?;
-        if fs::rename(&temporary, &place).is_ok() {
-            return Ok(entry);
-        }
-        // Another run was quicker, and somebody may be reading what it put there: equal keys, equal bytes.
-        if let Ok(Some(theirs)) = self.get(&new.key) {
-            remove(&temporary)?;
-            return Ok(theirs);
-        }
-        // What is there is damaged.
-        remove(&place)?;
-        fs::rename(&temporary, &place).map_err(ComponentError::file("rename", &temporary))?;
-        Ok(entry)
+        Ok(self.move_in(&new.key, &temporary)?.unwrap_or(entry))
     }
 
     /// The files of an entry by name: what [`ComponentCache::import`] of another machine's cache takes.
@@ -220,10 +206,10 @@ impl ComponentCache {
     }
 
     /// A directory beside the entries for one that is on its way. Swept up after an hour.
-    pub(crate) fn incoming(&self, key: &Sha256Digest) -> io::Result<Utf8PathBuf> {
+    pub(crate) fn incoming(&self, key: &Sha256Digest) -> Result<Utf8PathBuf, ComponentError> {
         let incoming = self.directory.join(format!(".{}-{}", key.short(), std::process::id()));
-        drop(remove(&incoming));
-        fs::create_dir_all(&incoming)?;
+        remove(&incoming)?;
+        fs::create_dir_all(&incoming).map_err(ComponentError::file("create", &incoming))?;
         Ok(incoming)
     }
 
@@ -236,17 +222,30 @@ impl ComponentCache {
             fs::set_permissions(&package.path, std::fs::Permissions::from_mode(0o644))
                 .map_err(|error| error.to_string())?;
         }
+        let theirs = self.move_in(key, incoming).map_err(|error| error.to_string())?;
+        let entry = theirs.map_or_else(|| self.read(key), |theirs| Ok(Some(theirs)))?;
+        entry.ok_or_else(|| "it is gone again".to_owned())
+    }
+
+    /// Renames a whole entry into its place; or returns the one that another run has put there meanwhile.
+    fn move_in(
+        &self,
+        key: &Sha256Digest,
+        whole: &Utf8Path,
+    ) -> Result<Option<CachedComponent>, ComponentError> {
         let place = self.place(key);
-        if fs::rename(incoming, &place).is_err() {
-            // Another run was quicker, or what is there is damaged.
-            if let Ok(Some(theirs)) = self.get(key) {
-                drop(remove(incoming));
-                return Ok(theirs);
-            }
-            remove(&place).map_err(|error| error.to_string())?;
-            fs::rename(incoming, &place).map_err(|error| error.to_string())?;
+        if fs::rename(whole, &place).is_ok() {
+            return Ok(None);
         }
-        self.read(key)?.ok_or_else(|| "it is gone again".to_owned())
+        // Another run was quicker, and somebody may be reading what it put there: equal keys, equal bytes.
+        if let Ok(Some(theirs)) = self.get(key) {
+            remove(whole)?;
+            return Ok(Some(theirs));
+        }
+        // What is there is damaged.
+        remove(&place)?;
+        fs::rename(whole, &place).map_err(ComponentError::file("rename", whole))?;
+        Ok(None)
     }
 
     /// Removes what killed runs left half written. Young ones are left alone: their run may be alive.

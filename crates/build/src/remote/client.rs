@@ -61,9 +61,7 @@ impl Place {
 pub struct RemoteBuilder {
     machine: Arc<dyn Machine>,
     place: Place,
-    /// The program that is put there.
-    worker: Utf8PathBuf,
-    /// Where it is there.
+    /// Where the worker is there.
     program: Utf8PathBuf,
 }
 
@@ -80,9 +78,9 @@ impl RemoteBuilder {
     ) -> Result<Self, BuildError> {
         let (_, digest) = digest_of(worker).map_err(BuildError::file("read", worker))?;
         let program = place.0.join("bin").join(format!("drivetrain-{}", digest.short()));
-        let builder = Self { machine, place, worker: worker.to_owned(), program };
+        let builder = Self { machine, place, program };
         builder.sh(MAKE_PLACE, cancel).await?;
-        builder.put_missing(&[(builder.worker.clone(), builder.program.clone(), 0o755)], cancel).await?;
+        builder.put_missing(&[(worker.to_owned(), builder.program.clone(), 0o755)], cancel).await?;
         Ok(builder)
     }
 
@@ -334,15 +332,14 @@ impl RemoteBuilder {
         files: &[(Utf8PathBuf, Utf8PathBuf, u32)],
         cancel: &CancellationToken,
     ) -> Result<(), BuildError> {
-        let list: String =
-            files.iter().map(|(_, remote, _)| format!("[ -e {remote} ] || echo {remote}\n")).collect();
+        let look = |remote: &Utf8Path| {
+            let directory = remote.parent().unwrap_or(&self.place.0);
+            format!("[ -e {remote} ] || {{ mkdir -p {directory} && echo {remote}; }}\n")
+        };
+        let list: String = files.iter().map(|(_, remote, _)| look(remote)).collect();
         let missing: BTreeSet<String> = self.sh(&list, cancel).await?.into_iter().collect();
-        for (local, remote, mode) in files {
-            if missing.contains(remote.as_str()) {
-                let directory = remote.parent().unwrap_or(&self.place.0);
-                self.sh(&format!("mkdir -p {directory}"), cancel).await?;
-                self.machine.put(local, remote, *mode).await.map_err(BuildError::Host)?;
-            }
+        for (local, remote, mode) in files.iter().filter(|(_, remote, _)| missing.contains(remote.as_str())) {
+            self.machine.put(local, remote, *mode).await.map_err(BuildError::Host)?;
         }
         Ok(())
     }
