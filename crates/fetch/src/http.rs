@@ -277,8 +277,21 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
-fn innermost(error: &(dyn Error + 'static)) -> String {
+/// The innermost cause of an error: those around it say that there was one.
+#[must_use]
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What became of a request without an answer, as the end of a sentence that begins with its URL.
+#[must_use]
+pub fn what_broke(error: &reqwest::Error) -> &'static str {
+    match (error.is_connect(), error.is_timeout()) {
+        (true, true) => "does not take a connection in time",
+        (true, false) => "cannot be reached",
+        (false, true) => "does not answer in time",
+        (false, false) => "broke the connection",
+    }
 }
 
 /// What the TLS library said, where an error is its.

@@ -26,7 +26,7 @@ pub use cache::{Cached, MetadataCache};
 pub use disk::DiskFull;
 pub use download::{Downloader, Fetched, OnProgress, Progress, Request};
 pub use error::{FetchError, FetchErrors, Problem, RedirectProblem, Status};
-pub use http::{Http, Settings, tls_config, tls_error};
+pub use http::{Http, Settings, innermost, tls_config, tls_error, what_broke};
 pub use secret::{Credentials, Secret};
 pub use source::{Source, SourceError};
 pub use store::{Store, StoreError, Stored};

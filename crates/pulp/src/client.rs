@@ -1,6 +1,5 @@
 //! One exchange with the server: identity, repetition, and what its answers mean.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -482,21 +481,11 @@ pub(crate) fn broken(doing: &Doing, url: String, error: reqwest::Error) -> PulpE
 
 /// What broke, as the end of a sentence that begins with the URL.
 fn in_words(error: reqwest::Error) -> String {
-    let what = match (error.is_connect(), error.is_timeout()) {
-        (true, true) => "does not take a connection in time",
-        (true, false) => "cannot be reached",
-        (false, true) => "does not answer in time",
-        (false, false) => "broke the connection",
-    };
+    let what = drivetrain_fetch::what_broke(&error);
     format!("{what} ({})", cause(error))
 }
 
-/// The innermost cause: the others say that there was one.
+/// The innermost cause, without the URL that stands before it.
 fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut last: &dyn Error = &error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+    drivetrain_fetch::innermost(&error.without_url())
 }

@@ -1,6 +1,5 @@
 //! One exchange with OpenStack: who we are, what is repeated, and how many requests it took.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -457,22 +456,12 @@ fn broken(doing: &str, url: &Url, error: reqwest::Error) -> Failed {
         return Failed { doing, fault: Fault::Tls(format!("{at}: {what}")) };
     }
     let arrived = !error.is_connect();
-    let what = match (error.is_connect(), error.is_timeout()) {
-        (true, true) => "does not take a connection in time",
-        (true, false) => "cannot be reached",
-        (false, true) => "does not answer in time",
-        (false, false) => "broke the connection",
-    };
+    let what = drivetrain_fetch::what_broke(&error);
     let what = format!("{at} {what}: {}", cause(error));
     Failed { doing, fault: Fault::Unreachable { what, arrived } }
 }
 
-/// The innermost cause: the others say that there was one.
+/// The innermost cause, without the URL that stands before it.
 fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut last: &dyn Error = &error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+    drivetrain_fetch::innermost(&error.without_url())
 }
