@@ -6,9 +6,12 @@
 
 pub mod base64;
 pub mod cmd;
+mod enclosure;
 pub mod guest;
 pub mod openstack;
+mod processes;
 pub mod pulp;
+mod stamps;
 
 /// One line of progress.
 pub fn say(line: std::fmt::Arguments<'_>) {

@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use super::server::Options;
 use crate::cmd::run;
-use crate::pulp::enclosure::Enclosure;
+use crate::enclosure::Enclosure;
 
 /// What is written into a cloud with its address and settings: the name below `/lab/etc`, and the text.
 pub(super) const FILES: &[(&str, &str)] = &[

@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
-use sha2::{Digest as _, Sha256};
 
 use super::home::{self, Home};
 use super::server::Server;
 use crate::cmd::{command, run};
-use crate::pulp::enclosure::{Enclosure, is_root};
+use crate::enclosure::{Enclosure, is_root};
+use crate::stamps::{digest, is_stamped, lock_to_make, lock_to_use, stamp};
 
 /// Raised when the code here changes what an installation looks like.
 const VERSION: &str = "1";
@@ -45,11 +45,8 @@ impl Installation {
             return Ok(installation);
         }
         ensure!(is_root(), "an OpenStack takes root to be installed and to run");
-        let lock = installation.lock_file()?;
-        if lock.try_lock().is_err() {
-            crate::say(format_args!("waiting for those that use the old OpenStack or make a new one"));
-            lock.lock().with_context(|| format!("locking {}", installation.directory))?;
-        }
+        let waiting = "waiting for those that use the old OpenStack or make a new one";
+        let lock = lock_to_make(&installation.directory, waiting)?;
         installation.make(lock)?;
         Ok(installation)
     }
@@ -96,19 +93,9 @@ impl Installation {
             && is_stamped(&self.databases_stamp(), &self.keys.databases)
     }
 
-    fn lock_file(&self) -> Result<File> {
-        Ok(fs::File::create(self.directory.join("lock"))?.into_file())
-    }
-
     /// A lock that keeps it from being made anew; `None` where it has to be.
     pub(super) fn use_lock(&self) -> Result<Option<File>> {
-        if !self.is_complete() {
-            return Ok(None);
-        }
-        let lock = self.lock_file()?;
-        lock.lock_shared().with_context(|| format!("locking {}", self.directory))?;
-        // Others may have begun to make another one before it was locked.
-        Ok(self.is_complete().then_some(lock))
+        lock_to_use(&self.directory, || self.is_complete())
     }
 
     fn make(&self, lock: File) -> Result<()> {
@@ -173,26 +160,6 @@ impl Installation {
         run(enclosure.command("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(part("root")))?;
         Ok(part("root"))
     }
-}
-
-fn digest(inputs: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for input in inputs {
-        digest.update((input.len() as u64).to_le_bytes());
-        digest.update(input);
-    }
-    hex::encode(digest.finalize())
-}
-
-fn stamp(file: &Utf8Path, key: &str) -> Result<()> {
-    let partial = file.with_extension("new");
-    fs::write(&partial, key)?;
-    fs::rename(partial, file)?;
-    Ok(())
-}
-
-fn is_stamped(file: &Utf8Path, key: &str) -> bool {
-    fs::read_to_string(file).is_ok_and(|present| present == key)
 }
 
 /// Stays on one file system: should something be mounted there after all, it is not emptied.

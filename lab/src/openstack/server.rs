@@ -16,8 +16,8 @@ use super::home::Home;
 use super::http;
 use super::installation::Installation;
 use crate::cmd::{run, run_with_input};
-use crate::pulp::enclosure::{Enclosure, Process};
-use crate::pulp::processes::poll_every;
+use crate::enclosure::{Enclosure, Process};
+use crate::processes::poll_every;
 
 /// How long a part may take to be ready.
 const READY: Duration = Duration::from_secs(240);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::enclosure::{Enclosure, Process, is_root};
 use super::home::Home;
-use super::processes::poll;
 use crate::cmd::{command, run};
+use crate::enclosure::{Enclosure, Process, is_root};
+use crate::processes::poll;
 
 /// How long it may take to accept connections. One that was killed recovers first.
 const STARTING: Duration = Duration::from_secs(60);

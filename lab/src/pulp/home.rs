@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
-use super::enclosure::Enclosure;
 use super::installation::Installation;
 use super::server::Options;
+use crate::enclosure::Enclosure;
 
 /// The longest path that a Unix socket can have.
 const SOCKET_LIMIT: usize = 107;

@@ -7,17 +7,19 @@ use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use rustix::process::Signal;
-use sha2::{Digest as _, Sha256};
 
 use super::Release;
 use super::database::Postgres;
-use super::enclosure::{Enclosure, Process};
 use super::home::{Home, Ports, without_others};
 use super::server::{Options, temporary_directory};
 use crate::cmd::{command, run};
+use crate::enclosure::{Enclosure, Process};
+use crate::stamps::{digest, is_stamped, lock_to_make, lock_to_use, stamp};
 
 /// Raised when the code here changes what an installation looks like.
 const VERSION: &str = "1";
+/// In a part that is there, what it was made from.
+const STAMP: &str = "stamp";
 /// The administrator's password.
 pub(super) const PASSWORD: &str = "password";
 
@@ -47,11 +49,8 @@ impl Installation {
         if installation.use_lock()?.is_some() {
             return Ok(installation);
         }
-        let lock = installation.lock_file()?;
-        if lock.try_lock().is_err() {
-            crate::say(format_args!("waiting for those that use the old Pulp ({release}) or make a new one"));
-            lock.lock().with_context(|| format!("locking {}", installation.directory))?;
-        }
+        let waiting = format!("waiting for those that use the old Pulp ({release}) or make a new one");
+        let lock = lock_to_make(&installation.directory, &waiting)?;
         installation.make(lock)?;
         Ok(installation)
     }
@@ -110,34 +109,24 @@ impl Installation {
 
     /// The stamps are the last to be written.
     fn is_complete(&self) -> bool {
-        is_stamped(&self.environment(), &self.keys.environment)
-            && is_stamped(&self.template(), &self.keys.template)
-    }
-
-    fn lock_file(&self) -> Result<File> {
-        Ok(fs::File::create(self.directory.join("lock"))?.into_file())
+        is_stamped(&self.environment().join(STAMP), &self.keys.environment)
+            && is_stamped(&self.template().join(STAMP), &self.keys.template)
     }
 
     /// A lock that keeps it from being made anew; `None` where it has to be.
     pub(super) fn use_lock(&self) -> Result<Option<File>> {
-        if !self.is_complete() {
-            return Ok(None);
-        }
-        let lock = self.lock_file()?;
-        lock.lock_shared().with_context(|| format!("locking {}", self.directory))?;
-        // Others may have begun to make another one before it was locked.
-        Ok(self.is_complete().then_some(lock))
+        lock_to_use(&self.directory, || self.is_complete())
     }
 
     fn make(&self, lock: File) -> Result<()> {
         let started = Instant::now();
         // Who is killed leaves no pip behind that goes on installing, and the lock until it has ended.
         let enclosure = Enclosure::new(None, Some(lock))?;
-        if !is_stamped(&self.environment(), &self.keys.environment) {
+        if !is_stamped(&self.environment().join(STAMP), &self.keys.environment) {
             crate::say(format_args!("installing Pulp ({})", self.release));
             self.make_environment(&enclosure)?;
         }
-        if !is_stamped(&self.template(), &self.keys.template) {
+        if !is_stamped(&self.template().join(STAMP), &self.keys.template) {
             crate::say(format_args!("migrating a database for Pulp ({})", self.release));
             self.make_template()?;
         }
@@ -167,7 +156,7 @@ impl Installation {
         let install = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"];
         quietly(pip.as_str(), &[&install[..], &["--requirement", requirements.as_str()]].concat())?;
         quietly(pip.as_str(), &["check", "--disable-pip-version-check"])?;
-        stamp(&environment, &self.keys.environment)
+        stamp(&environment.join(STAMP), &self.keys.environment)
     }
 
     fn make_template(&self) -> Result<()> {
@@ -204,7 +193,7 @@ impl Installation {
         fs::create_dir(&aside)?;
         copy(&home.database(), &aside.join("pg"))?;
         copy(&home.encryption_key(), &aside.join("key"))?;
-        stamp(&aside, &self.keys.template)?;
+        stamp(&aside.join(STAMP), &self.keys.template)?;
         remove(&self.template())?;
         fs::rename(aside, self.template())?;
         Ok(())
@@ -231,26 +220,6 @@ fn python() -> Result<(&'static str, String)> {
         }
     }
     bail!("not installed: a Python from 3.11 on, with its module venv (run `drivetrain-lab deps`)")
-}
-
-fn digest(inputs: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for input in inputs {
-        digest.update((input.len() as u64).to_le_bytes());
-        digest.update(input);
-    }
-    hex::encode(digest.finalize())
-}
-
-fn stamp(directory: &Utf8Path, key: &str) -> Result<()> {
-    let partial = directory.join("stamp.new");
-    fs::write(&partial, key)?;
-    fs::rename(partial, directory.join("stamp"))?;
-    Ok(())
-}
-
-fn is_stamped(directory: &Utf8Path, key: &str) -> bool {
-    fs::read_to_string(directory.join("stamp")).is_ok_and(|present| present == key)
 }
 
 fn remove(directory: &Utf8Path) -> Result<()> {

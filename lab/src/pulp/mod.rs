@@ -18,11 +18,9 @@
 //! ```
 
 mod database;
-pub(crate) mod enclosure;
 mod home;
 mod http;
 mod installation;
-pub(crate) mod processes;
 mod server;
 
 use std::fmt;

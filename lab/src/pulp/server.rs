@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::enclosure::{Enclosure, Process};
 use super::home::{Home, Ports};
 use super::installation::{Installation, PASSWORD};
-use super::processes::poll_every;
 use super::{Release, http};
 use crate::cmd::run;
+use crate::enclosure::{Enclosure, Process};
+use crate::processes::poll_every;
 
 /// How long a server may take to be ready. On a machine with nothing else to do it takes five seconds.
 const READY: Duration = Duration::from_secs(180);

@@ -18,8 +18,8 @@ use fs_err as fs;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use super::processes::{children, inner_number, is_enclosed, poll, signal, tree};
 use crate::cmd::command;
+use crate::processes::{children, inner_number, is_enclosed, poll, signal, tree};
 
 /// How long a namespace may take to be there.
 const ENCLOSING: Duration = Duration::from_secs(10);
