@@ -70,3 +70,14 @@ world_up() {
 pulp_up() {
 	cargo run --quiet -p drivetrain-lab -- pulp install --dir "$DRIVETRAIN_LAB" --release all
 }
+
+# kayobe_up: installs the Kayobe in the lab that tests configure machines with, where it is not there or an old one.
+kayobe_up() {
+	cargo run --quiet -p drivetrain-lab -- kayobe install --dir "$DRIVETRAIN_LAB"
+}
+
+# container_up: makes the root of containers of the train's system, for the tests of the vendor's tool. As root only, as
+# those tests.
+container_up() {
+	[ "$(id -u)" -ne 0 ] || cargo run --quiet -p drivetrain-lab -- container --dir "$DRIVETRAIN_LAB"
+}

@@ -5,11 +5,13 @@
 #![expect(clippy::print_stdout, reason = "a program for developers: what it says is its output")]
 
 mod cache;
+mod container_command;
 mod debian;
 mod deps;
 mod driver;
 mod guest_command;
 mod header;
+mod kayobe_command;
 mod kernels;
 mod keys;
 mod openstack_command;
@@ -66,8 +68,17 @@ enum Command {
     /// A real OpenStack: installed in the lab, or run for trying things out
     #[command(subcommand, name = "openstack")]
     OpenStack(openstack_command::Command),
+    /// A real Kayobe, with its Ansible, installed in the lab
+    #[command(subcommand)]
+    Kayobe(kayobe_command::Command),
     /// Make the image of a virtual machine, installed from the train
     Guest {
+        /// Where the lab lives
+        #[arg(long, default_value = ".lab")]
+        dir: Utf8PathBuf,
+    },
+    /// Make the root of containers, installed from the train
+    Container {
         /// Where the lab lives
         #[arg(long, default_value = ".lab")]
         dir: Utf8PathBuf,
@@ -87,7 +98,9 @@ fn main() -> Result<()> {
         Command::World(options) => world::write(&options),
         Command::Pulp(command) => pulp_command::run(&command),
         Command::OpenStack(command) => openstack_command::run(&command),
+        Command::Kayobe(command) => kayobe_command::run(&command),
         Command::Guest { dir } => guest_command::build(&dir),
+        Command::Container { dir } => container_command::build(&dir),
         Command::Deps { print } => deps::install(print),
     }
 }

@@ -1,5 +1,5 @@
 //! A real OpenStack: Keystone, Glance, Placement, Nova and Neutron from Debian's packages, on MariaDB and RabbitMQ.
-//! Only the hypervisor is not one: Nova's own fake driver. There is no Cinder.
+//! Only the hypervisor is not one: Nova's own fake driver, for whose machines [`Hosts`] can stand in. There is no Cinder.
 //!
 //! An [`Installation`] is made once in a lab: a root directory with the packages, and databases that are migrated and
 //! have flavors, images and networks in them. A [`Server`] is a cloud that starts from it, as many as one likes at
@@ -21,6 +21,7 @@
 //! ```
 
 mod home;
+mod hosts;
 mod http;
 mod installation;
 mod server;
@@ -28,6 +29,7 @@ mod service;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub use hosts::Hosts;
 pub use installation::Installation;
 pub use server::{Options, Server, Who};
 pub use service::Service;

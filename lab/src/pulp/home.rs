@@ -9,6 +9,7 @@ use fs_err as fs;
 use super::installation::Installation;
 use super::server::Options;
 use crate::enclosure::Enclosure;
+use crate::venv::without_others;
 
 /// The longest path that a Unix socket can have.
 const SOCKET_LIMIT: usize = 107;
@@ -71,7 +72,7 @@ impl Home {
     /// One of Pulp's own programs, in the server's namespace and with its settings.
     pub(super) fn program(&self, enclosure: &Enclosure, installation: &Installation, name: &str) -> Command {
         let mut command = enclosure.command(installation.program(name));
-        without_others(&mut command);
+        without_others(&mut command, &["PULP_", "DJANGO_"]);
         command.env("PULP_SETTINGS", self.settings()).current_dir(self.0.join("data/tmp"));
         command
     }
@@ -125,17 +126,6 @@ impl Home {
 /// A string as Python reads it. JSON's are.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// Takes from a command what would change how Python and Pulp behave: settings of another Pulp, and other modules.
-pub(super) fn without_others(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["PULP_", "DJANGO_", "PYTHON"].iter().any(|prefix| text.starts_with(prefix)) {
-            command.env_remove(&name);
-        }
-    }
-    command.env("PYTHONUNBUFFERED", "1");
 }
 
 #[cfg(test)]

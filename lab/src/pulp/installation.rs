@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use rustix::process::Signal;
 
 use super::Release;
 use super::database::Postgres;
-use super::home::{Home, Ports, without_others};
+use super::home::{Home, Ports};
 use super::server::{Options, temporary_directory};
 use crate::cmd::{command, run};
 use crate::enclosure::{Enclosure, Process};
 use crate::stamps::{digest, is_stamped, lock_to_make, lock_to_use, stamp};
+use crate::venv;
 
 /// Raised when the code here changes what an installation looks like.
 const VERSION: &str = "1";
@@ -64,7 +65,7 @@ impl Installation {
 
     fn at(directory: Utf8PathBuf, release: Release) -> Result<Self> {
         let postgres = Postgres::find()?;
-        let (python, version) = python()?;
+        let (python, version) = venv::python()?;
         let environment = digest(&[VERSION, release.requirements(), &version, directory.as_str()]);
         let user = rustix::process::geteuid().as_raw().to_string();
         let template = digest(&[VERSION, release.requirements(), &postgres.version, &user]);
@@ -138,24 +139,10 @@ impl Installation {
         Ok(())
     }
 
-    /// A virtual environment has its path in its programs, and so cannot be made elsewhere and renamed. What a
-    /// killed one leaves has no stamp.
+    /// What a killed one leaves has no stamp.
     fn make_environment(&self, enclosure: &Enclosure) -> Result<()> {
         let environment = self.environment();
-        remove(&environment)?;
-        let requirements = self.directory.join("requirements.txt");
-        fs::write(&requirements, self.release.requirements())?;
-        let quietly = |program: &str, arguments: &[&str]| {
-            let mut command = enclosure.command(program);
-            without_others(&mut command);
-            run(command.args(arguments))
-        };
-        let venv = quietly(self.python, &["-m", "venv", environment.as_str()]);
-        venv.context("making a virtual environment (is python3-venv installed? run `drivetrain-lab deps`)")?;
-        let pip = self.program("pip");
-        let install = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"];
-        quietly(pip.as_str(), &[&install[..], &["--requirement", requirements.as_str()]].concat())?;
-        quietly(pip.as_str(), &["check", "--disable-pip-version-check"])?;
+        venv::make(enclosure, self.python, &environment, self.release.requirements())?;
         stamp(&environment.join(STAMP), &self.keys.environment)
     }
 
@@ -209,17 +196,6 @@ impl Installation {
 
 fn directory(lab: &Utf8Path, release: Release) -> Utf8PathBuf {
     lab.join("pulp").join(release.name())
-}
-
-/// A Python that is new enough, and its version. Debian's first: it is the one that python3-venv belongs to.
-fn python() -> Result<(&'static str, String)> {
-    let check = "import sys; print(sys.version); sys.exit(sys.version_info < (3, 11))";
-    for program in ["/usr/bin/python3", "python3"] {
-        if let Ok(version) = run(command(program).args(["-c", check])) {
-            return Ok((program, version));
-        }
-    }
-    bail!("not installed: a Python from 3.11 on, with its module venv (run `drivetrain-lab deps`)")
 }
 
 fn remove(directory: &Utf8Path) -> Result<()> {
