@@ -30,6 +30,12 @@ pub enum HostError {
         /// What bubblewrap said.
         message: String,
     },
+    /// Something that only root can do.
+    #[error("{doing} takes root: run drivetrain as root, for instance with sudo")]
+    NotRoot {
+        /// What: `installing packages into a root`.
+        doing: &'static str,
+    },
     /// A file operation of ours failed.
     #[error("cannot {action} {path}")]
     File {

@@ -17,12 +17,15 @@ mod machine;
 mod sandbox;
 mod spawn;
 mod ssh;
+mod system;
 
 pub use error::HostError;
 pub use job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
 pub use machine::{BootId, Machine, Script};
 pub use sandbox::{
-    BUILD_ID, Bind, KernelLink, Limits, LocalSandbox, RootFs, SandboxOptions, SandboxSpec, Symlink, Tmpfs,
+    BUILD_ID, Bind, InstallJob, KernelLink, Limits, LocalSandbox, RootFs, SandboxOptions, SandboxSpec,
+    Symlink, Tmpfs,
 };
 pub use ssh::{SshMachine, SshOptions};
+pub use system::SystemScript;
 pub use tokio_util::sync::CancellationToken;

@@ -176,7 +176,22 @@ impl Arguments {
 
 /// The arguments that do not depend on the job.
 pub(super) fn isolation(user_namespace: bool) -> Vec<String> {
-    let mut arguments: Vec<String> = [
+    let mut arguments = namespaces();
+    if user_namespace {
+        let id = BUILD_ID.to_string();
+        arguments.extend(["--unshare-user".into(), "--uid".into(), id.clone(), "--gid".into(), id]);
+    } else {
+        // Only for setpriv, which gives all three up before the job's first instruction.
+        for capability in ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"] {
+            arguments.extend(["--cap-add".to_owned(), capability.to_owned()]);
+        }
+    }
+    arguments
+}
+
+/// What every job is kept from, rights included.
+fn namespaces() -> Vec<String> {
+    [
         "--unshare-ipc",
         "--unshare-pid",
         "--unshare-net",
@@ -189,16 +204,25 @@ pub(super) fn isolation(user_namespace: bool) -> Vec<String> {
         "ALL",
     ]
     .map(str::to_owned)
-    .into();
-    if user_namespace {
-        let id = BUILD_ID.to_string();
-        arguments.extend(["--unshare-user".into(), "--uid".into(), id.clone(), "--gid".into(), id]);
-    } else {
-        // Only for setpriv, which gives all three up before the job's first instruction.
-        for capability in ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"] {
-            arguments.extend(["--cap-add".to_owned(), capability.to_owned()]);
-        }
-    }
+    .into()
+}
+
+/// What rpm needs of root to unpack packages and to run their scripts in the directory that they go to.
+const INSTALLER: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_SETUID",
+    "CAP_SETGID",
+    "CAP_SETFCAP",
+    "CAP_SYS_CHROOT",
+];
+
+/// The arguments of an installation: root, with the rights that unpacking takes and no others.
+pub(super) fn installer_isolation() -> Vec<String> {
+    let mut arguments = namespaces();
+    arguments.extend(INSTALLER.iter().flat_map(|name| ["--cap-add".to_owned(), (*name).to_owned()]));
     arguments
 }
 

@@ -10,6 +10,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
+use super::install::{INSIDE, InstallJob};
 use super::spec::SandboxSpec;
 use super::{BUILD_ID, arguments, etc, probe, tools};
 use crate::HostError;
@@ -78,7 +79,7 @@ impl LocalSandbox {
             said.push_str(line);
             said.push('\n');
         };
-        match sandbox.execute(&job, &mut sink, &CancellationToken::new()).await {
+        match sandbox.run(&job, &mut sink, &CancellationToken::new()).await {
             Ok(finished) if finished.ending.is_success() => Ok(sandbox),
             Ok(_) => Err(probe::forbidden(&said, privileged)),
             Err(HostError::Sandbox { message }) => Err(probe::forbidden(&message, privileged)),
@@ -86,35 +87,75 @@ impl LocalSandbox {
         }
     }
 
-    fn command(&self, job: &Job) -> Command {
-        // A session of its own, without a terminal that a job could type at or that could send it Ctrl-C: drivetrain tells
-        // jobs in its own way and order. Not bubblewrap's `--new-session`: that is begun half-way through, when the process
-        // that begins it has not yet asked to be killed with its parent and can no more be reached through its group.
+    /// Bubblewrap in a session of its own, without a terminal that a job could type at or that could send it Ctrl-C:
+    /// drivetrain tells jobs in its own way and order. Not bubblewrap's `--new-session`: that is begun half-way through,
+    /// when the process that begins it has not yet asked to be killed with its parent and can no more be reached through
+    /// its group.
+    fn bubblewrap(&self) -> Command {
         let mut command = Command::new(&self.setsid);
         command.arg(&self.bwrap);
         // Cleared for bubblewrap itself as well: a job can read what its parent was started with.
         command.env_clear().env("PATH", "/usr/bin:/bin");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn command(&self, job: &Job) -> Command {
+        let mut command = self.bubblewrap();
         command.args(arguments::isolation(self.drop_to.is_none()));
         command.args(arguments::arguments(&job.sandbox, &self.etc));
         command.args(["--chdir", job.directory.as_str(), "--"]);
         command.args(arguments::prelude(&job.sandbox, self.drop_to));
         command.arg(&job.program).args(&job.arguments);
-        command.stdin(Stdio::null());
         command
+    }
+
+    /// Installs RPMs into an empty directory with this host's `rpm`, which runs their scripts in there.
+    ///
+    /// Their scripts run as root, as they do wherever packages are installed, but see no more than the directory, have no
+    /// network and cannot get out: nothing of the host can be written to, and the rights that would change the machine
+    /// itself (mounts, modules, devices, other processes) are given up.
+    ///
+    /// # Errors
+    /// Where drivetrain does not run as root or there is no `rpm`. That `rpm` fails is an
+    /// [`Ending`]; what it said went to the sink and the log.
+    pub async fn install(
+        &self,
+        install: &InstallJob,
+        sink: &mut dyn LineSink,
+        cancel: &CancellationToken,
+    ) -> Result<Finished, HostError> {
+        if self.drop_to.is_none() {
+            return Err(HostError::NotRoot { doing: "installing packages into a root" });
+        }
+        let rpm = tools::find("rpm", "rpm")?;
+        let spec = install.sandbox();
+        let mut command = self.bubblewrap();
+        command.args(arguments::installer_isolation());
+        command.args(arguments::arguments(&spec, &self.etc));
+        // Behind the root itself, which they are mounted into.
+        for (option, name) in [("--proc", "proc"), ("--dev", "dev")] {
+            command.args([option, &format!("{INSIDE}/{name}")]);
+        }
+        command.args(["--chdir", "/", "--"]);
+        command.args(arguments::prelude(&spec, None));
+        command.arg(rpm).args(install.arguments());
+        let terms = Terms { log: Some(&install.log), append: false, deadline: install.deadline };
+        self.execute(command, &terms, sink, cancel).await
     }
 
     async fn execute(
         &self,
-        job: &Job,
+        mut command: Command,
+        terms: &Terms<'_>,
         sink: &mut dyn LineSink,
         cancel: &CancellationToken,
     ) -> Result<Finished, HostError> {
         let started = Instant::now();
-        let mut log = job.log.as_deref().map(|path| Log::open(path, job.append)).transpose()?;
+        let mut log = terms.log.map(|path| Log::open(path, terms.append)).transpose()?;
         let process = || HostError::process(self.bwrap.as_str());
         // One pipe for both streams: their order is the order in which they were written.
         let (reader, writer) = std::io::pipe().map_err(process())?;
-        let mut command = self.command(job);
         command.stdout(writer.try_clone().map_err(process())?).stderr(writer);
         let mut output = Receiver::from_owned_fd(reader.into()).map_err(process())?;
         if cancel.is_cancelled() {
@@ -131,10 +172,10 @@ impl LocalSandbox {
                 None
             }
             () = cancel.cancelled() => Some(Ending::Cancelled),
-            () = sleep(job.deadline) => Some(Ending::TimedOut),
+            () = sleep(terms.deadline) => Some(Ending::TimedOut),
         };
         let ending = match ending {
-            None => self.wait(&mut child, job, started, cancel).await?,
+            None => self.wait(&mut child, terms, started, cancel).await?,
             Some(ending) => {
                 // With bubblewrap go all processes of the job's namespace: the kernel kills them with its first, which
                 // has asked to be killed with bubblewrap.
@@ -155,12 +196,12 @@ impl LocalSandbox {
     async fn wait(
         &self,
         child: &mut Group,
-        job: &Job,
+        terms: &Terms<'_>,
         started: Instant,
         cancel: &CancellationToken,
     ) -> Result<Ending, HostError> {
         let process = || HostError::process(self.bwrap.as_str());
-        let left = job.deadline.map(|deadline| deadline.saturating_sub(started.elapsed()));
+        let left = terms.deadline.map(|deadline| deadline.saturating_sub(started.elapsed()));
         let ending = tokio::select! {
             status = child.wait() => {
                 let status = status.map_err(process())?;
@@ -172,6 +213,13 @@ impl LocalSandbox {
         child.kill().await.map_err(process())?;
         Ok(ending)
     }
+}
+
+/// What of a job the watching of its process depends on.
+struct Terms<'a> {
+    log: Option<&'a Utf8Path>,
+    append: bool,
+    deadline: Option<Duration>,
 }
 
 async fn sleep(time: Option<Duration>) {
@@ -259,7 +307,10 @@ impl Host for LocalSandbox {
         sink: &'a mut dyn LineSink,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Finished, HostError>> {
-        Box::pin(self.execute(job, sink, cancel))
+        Box::pin(async move {
+            let terms = Terms { log: job.log.as_deref(), append: job.append, deadline: job.deadline };
+            self.execute(self.command(job), &terms, sink, cancel).await
+        })
     }
 
     fn create_work_directory<'a>(&'a self, path: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {

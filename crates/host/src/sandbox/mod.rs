@@ -2,11 +2,13 @@
 
 mod arguments;
 mod etc;
+mod install;
 mod local;
 mod probe;
 mod spec;
 mod tools;
 
+pub use install::InstallJob;
 pub use local::{LocalSandbox, SandboxOptions};
 pub use spec::{Bind, KernelLink, Limits, RootFs, SandboxSpec, Symlink, Tmpfs};
 
