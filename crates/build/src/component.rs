@@ -15,7 +15,7 @@ use fs_err as fs;
 
 use crate::cache::{CachedComponent, ComponentCache, NewEntry, digest_of, open};
 use crate::jobserver::JobServer;
-use crate::packages::{self, BuiltPackage, capability, release_of};
+use crate::packages::{self, BuiltPackage, capability};
 use crate::progress::{Phase, Progress};
 use crate::report::PhaseTime;
 use crate::requirements::{Provided, missing_for_debuginfo};
@@ -333,23 +333,7 @@ impl Work<'_> {
     /// The RPMs that were made, if there are modules for our kernel among them.
     fn packages(&self) -> Result<Vec<BuiltPackage>, ComponentError> {
         let packages = packages::parse(&self.answer("packages")?);
-        let wanted = &self.shared.request.kernel.release;
-        let mut found: Vec<String> = Vec::new();
-        for module in packages.iter().flat_map(|package| &package.modules) {
-            match release_of(module) {
-                Some(release) if release == wanted.as_str() => return Ok(packages),
-                Some(release) if !found.iter().any(|known| known == release) => {
-                    found.push(release.to_owned())
-                }
-                _ => {}
-            }
-        }
-        let component = self.component.name.clone();
-        if found.is_empty() {
-            let packages = packages.into_iter().map(|package| package.nevra.name).collect();
-            return Err(ComponentError::NoModules { component, packages });
-        }
-        Err(ComponentError::WrongKernel { component, wanted: wanted.clone(), found })
+        packages::with_modules(&self.component.name, packages, &self.shared.request.kernel.release)
     }
 
     fn log_text(&self) -> String {
@@ -400,9 +384,9 @@ impl Work<'_> {
 const MAX_ANSWER: u64 = 64 << 20;
 
 /// Most of a log that is searched for an error. The first one counts, and a log this long repeats itself.
-const MAX_TRIAGED: u64 = 64 << 20;
+pub(crate) const MAX_TRIAGED: u64 = 64 << 20;
 
-fn read_start(path: &Utf8Path, limit: u64) -> io::Result<String> {
+pub(crate) fn read_start(path: &Utf8Path, limit: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

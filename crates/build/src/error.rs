@@ -41,6 +41,24 @@ pub enum BuildError {
     /// The builder refused, before any component.
     #[error("the builder cannot be used")]
     Host(#[source] HostError),
+    /// The train's packages could not be installed into a build root.
+    #[error("the build root cannot be made: {how}\n{said}\nlog: {log}")]
+    Root {
+        /// How it ended.
+        how: String,
+        /// Its last lines.
+        said: String,
+        /// All that it said.
+        log: Utf8PathBuf,
+    },
+    /// The vendor's tool cannot be used, or did not do what is known of it.
+    #[error("{what}")]
+    VendorTool {
+        /// What happened.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A component that was finished by the plan is not any more.
     #[error(
         "the finished {component} at {path} was damaged and has been removed: run again, and it is built"
@@ -152,6 +170,17 @@ pub enum ComponentError {
         expected: Sha256Digest,
         /// What it is.
         found: Sha256Digest,
+    },
+    /// The vendor's tool went on without it.
+    #[error(
+        "the vendor's tool did not build {component}: {said}; leave it out (driver.components.exclude), or have \
+         drivetrain build the source RPMs (driver.build: source-rpms)"
+    )]
+    PassedOver {
+        /// Which.
+        component: ComponentName,
+        /// What the tool says of it, if anything.
+        said: String,
     },
     /// The spec file cannot be read by RPM.
     #[error("the source RPM of {component} cannot be used: {reason}")]

@@ -25,11 +25,23 @@ pub struct KeyInputs<'a> {
     pub toolchain: Sha256Digest,
     /// How it is built.
     pub recipe: &'a Recipe,
+    /// The vendor's tool, where that builds it.
+    pub vendor_tool: Option<ToolInputs<'a>>,
     /// What it is built against, with the keys of those; in any order.
     pub needs: &'a [(ComponentName, Sha256Digest)],
 }
 
-/// The key of a component. Equal keys mean equal RPMs, byte for byte; a component whose key is in the cache of
+/// What of the vendor's tool decides what it builds.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolInputs<'a> {
+    /// The checksums of the packages that have the tool and the source archive.
+    pub packages: [&'a Checksum; 2],
+    /// The arguments that the configuration gives it.
+    pub arguments: &'a [String],
+}
+
+/// The key of a component. Equal keys mean equal RPMs, byte for byte (but for times and names of hosts
+/// that the vendor's tool leaves in them); a component whose key is in the cache of
 /// finished components need not be built.
 #[must_use]
 pub fn component_key(inputs: &KeyInputs<'_>) -> Sha256Digest {
@@ -61,6 +73,14 @@ pub fn component_key(inputs: &KeyInputs<'_>) -> Sha256Digest {
             Debuginfo::Keep => "keep",
         },
     );
+    if let Some(tool) = &inputs.vendor_tool {
+        for package in tool.packages {
+            text.field("vendor's tool", &package.to_string());
+        }
+        for argument in tool.arguments {
+            text.field("with argument", argument);
+        }
+    }
     let mut needs: Vec<_> = inputs.needs.iter().collect();
     needs.sort();
     for (name, key) in needs {
@@ -102,6 +122,7 @@ mod tests {
             kernel_devel: &Sha256Digest::of(b"devel").into(),
             toolchain: Sha256Digest::of(b"gcc"),
             recipe: &recipe,
+            vendor_tool: None,
             needs: &needs,
         })
     }

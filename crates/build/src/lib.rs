@@ -20,20 +20,24 @@ mod remote;
 mod report;
 mod request;
 mod requirements;
+mod root;
 mod schedule;
 mod toolchain;
 mod tools;
 mod triage;
+mod vendor;
 
 pub use cache::{CachedComponent, CachedPackage, ComponentCache};
 pub use error::{BuildError, ComponentError, MissingRequirement};
-pub use key::{KeyInputs, component_key};
+pub use key::{KeyInputs, ToolInputs, component_key};
 pub use progress::Phase;
 pub use remote::{Place, RemoteBuilder, serve_build, serve_probe, serve_unpack, take_finished};
 pub use report::{BuildReport, ComponentReport, Outcome, PhaseTime};
 pub use request::{
-    BuildOptions, BuildRequest, Component, Debuginfo, Directories, Patch, Recipe, TargetKernel,
+    BuildOptions, BuildRequest, Component, Debuginfo, Directories, Patch, Recipe, TargetKernel, ToolPackage,
+    VendorTool,
 };
+pub use root::{BuildRoot, BuildRoots};
 pub use schedule::build;
 pub use toolchain::{Toolchain, ToolchainError};
 pub use triage::{Diagnosis, DiagnosisKind, triage};

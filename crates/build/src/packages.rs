@@ -1,7 +1,9 @@
 //! What a build made, as `rpm -qp` describes it.
 
 use camino::Utf8Path;
-use drivetrain_model::{Capability, Comparison, Evr, Nevra};
+use drivetrain_model::{Capability, Comparison, ComponentName, Evr, KernelRelease, Nevra};
+
+use crate::ComponentError;
 
 /// One RPM that a build wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(crate) fn capability(text: &str) -> Option<Capability> {
 }
 
 /// Whether a path is a kernel module's, compressed or not.
-fn is_module(path: &str) -> bool {
+pub(crate) fn is_module(path: &str) -> bool {
     let path = [".xz", ".zst", ".gz"].iter().find_map(|suffix| path.strip_suffix(suffix)).unwrap_or(path);
     path.ends_with(".ko")
 }
@@ -69,6 +71,28 @@ fn is_module(path: &str) -> bool {
 pub(crate) fn release_of(module: &str) -> Option<&str> {
     let (_, rest) = module.split_once("/lib/modules/")?;
     rest.split('/').next().filter(|release| Utf8Path::new(release).as_str() != "")
+}
+
+/// The packages of a component, if there are modules for this kernel among them.
+pub(crate) fn with_modules(
+    component: &ComponentName,
+    packages: Vec<BuiltPackage>,
+    wanted: &KernelRelease,
+) -> Result<Vec<BuiltPackage>, ComponentError> {
+    let mut found: Vec<String> = Vec::new();
+    for module in packages.iter().flat_map(|package| &package.modules) {
+        match release_of(module) {
+            Some(release) if release == wanted.as_str() => return Ok(packages),
+            Some(release) if !found.iter().any(|known| known == release) => found.push(release.to_owned()),
+            _ => {}
+        }
+    }
+    let component = component.clone();
+    if found.is_empty() {
+        let packages = packages.into_iter().map(|package| package.nevra.name).collect();
+        return Err(ComponentError::NoModules { component, packages });
+    }
+    Err(ComponentError::WrongKernel { component, wanted: wanted.clone(), found })
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use drivetrain_model::{Architecture, Capability, Checksum, ComponentName, KernelRelease, Sha256Digest};
+use drivetrain_host::RootFs;
+use drivetrain_model::{
+    Architecture, Capability, Checksum, ComponentName, KernelRelease, Nevra, Sha256Digest,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Toolchain;
@@ -23,6 +26,40 @@ pub struct BuildRequest {
     pub directories: Directories,
     /// What compiles.
     pub toolchain: Toolchain,
+    /// The system that it is part of. Not told to other machines: they build with their own.
+    #[serde(skip)]
+    pub root: RootFs,
+    /// The vendor's tool, where that builds all components.
+    #[serde(default)]
+    pub vendor_tool: Option<VendorTool>,
+}
+
+/// The vendor's tool that builds components, and what it is given.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VendorTool {
+    /// The packages that are installed for it: the one that has it, and the one that has the source archive.
+    pub packages: Vec<ToolPackage>,
+    /// Where the first of these has the tool.
+    pub program: Utf8PathBuf,
+    /// The configuration's arguments for it.
+    pub arguments: Vec<String>,
+    /// RPM macros. The tool has no option for them; rpm reads them from the user's configuration.
+    pub macros: BTreeMap<String, String>,
+    /// Components of the archive that are not built.
+    pub left_out: BTreeSet<ComponentName>,
+    /// Components whose source RPMs are not those of the archive.
+    pub extra: BTreeSet<ComponentName>,
+}
+
+/// A package that is installed on a builder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolPackage {
+    /// Its full name.
+    pub nevra: Nevra,
+    /// Its file.
+    pub path: Utf8PathBuf,
+    /// Its SHA-256; checked before use.
+    pub sha256: Sha256Digest,
 }
 
 /// The kernel that the modules are for.

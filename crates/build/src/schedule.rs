@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_host::{CancellationToken, Host, RootFs};
+use drivetrain_host::{CancellationToken, Host};
 use drivetrain_model::Event;
 use fs_err as fs;
 use tokio::task::JoinSet;
@@ -56,7 +56,7 @@ async fn build_in(
     graph: Graph,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let root = RootFs::Host;
+    let root = request.root.clone();
     let ccache = &request.directories.ccache;
     let slots = run.join("slots");
     let writable = [slots.clone(), ccache.join("objects"), ccache.join("probes")];

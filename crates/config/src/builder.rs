@@ -1,6 +1,8 @@
 //! The `builder` section.
 
+mod kayobe;
 mod machine;
+mod root;
 
 use std::num::NonZeroU32;
 
@@ -11,10 +13,12 @@ use crate::location::{absolute, is_url};
 use crate::parse::Context;
 use crate::problems::{Problems, quote};
 use crate::tree::Value;
-use crate::{Builder, BuilderKind, Debuginfo, Jobs};
+use crate::{BuildRoot, Builder, BuilderKind, Debuginfo, Jobs};
 
 const BUILDER: &[Key] = &[
     key("kind", "which builder"),
+    key("root", "whose system builds see"),
+    key("packages", "what a root of the train's packages has"),
     key("jobs", "how many jobs at once"),
     key("provides", "names that are taken as present on the builder"),
     key("debuginfo", "what becomes of debuginfo packages"),
@@ -39,6 +43,7 @@ pub(crate) fn read(
     let fields = field.fields(BUILDER, problems)?;
     let default = Builder::default();
     let kind = machine::kind(&fields, context, problems);
+    let root = root::root(&fields, kind.as_ref(), problems);
     let jobs = fields.get("jobs").map_or(Some(default.jobs), |field| jobs(&field, problems));
     let provides = fields.get("provides").map_or(Some(default.provides), |field| {
         field.list(("a name", "names"), problems, |text| {
@@ -56,6 +61,7 @@ pub(crate) fn read(
     let work = optional(&fields, "work", |field| path(field, context, problems));
     Some(Builder {
         kind: kind?,
+        root: root?,
         jobs: jobs?,
         provides: provides?,
         debuginfo: debuginfo?,
@@ -113,6 +119,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             kind: BuilderKind::Sandbox,
+            root: BuildRoot::Host,
             jobs: Jobs::Auto,
             provides: Vec::new(),
             debuginfo: Debuginfo::Drop,

@@ -9,13 +9,17 @@ use crate::location::{absolute, is_url, remote};
 use crate::parse::Context;
 use crate::problems::{Problems, quote};
 use crate::train::{RepositoryContext, repository};
-use crate::{Components, Driver, DriverName, ExtraSource, Train, Userspace};
+use crate::{
+    Builder, BuilderKind, Components, Driver, DriverName, ExtraSource, Train, Userspace, VendorTool,
+};
 
 const DRIVER: &[Key] = &[
     key("name", "a name for the driver stack, such as doca-ofed"),
     key("version", "the version as the vendor counts it, such as 3.2.0"),
     key("repository", "the vendor's repository for this version"),
     key("source", "the package that holds the source archive"),
+    key("build", "what builds the components"),
+    key("vendor_tool", "how the vendor's tool is used"),
     key("components", "which components of the archive to build"),
     key("needs", "what components are built against, beside what their source RPMs say"),
     key("extra", "source RPMs beside those of the archive"),
@@ -33,6 +37,9 @@ const USERSPACE: &[Key] = &[
     key("weak_dependencies", "whether what they recommend comes as well"),
 ];
 
+const VENDOR_TOOL: &[Key] =
+    &[key("package", "the package that has the tool"), key("arguments", "arguments for the tool")];
+
 const EXTRA: &[Key] = &[
     key("path", "a source RPM on this host, or a directory of them"),
     key("url", "a source RPM on a server"),
@@ -41,6 +48,23 @@ const EXTRA: &[Key] = &[
 
 /// The package that DOCA ships its sources in.
 const DEFAULT_SOURCE: &str = "doca-ofed-source";
+/// The package that DOCA ships its build tool in.
+const DEFAULT_TOOL: &str = "doca-extra";
+
+/// Options of the tool that say what is built, or keep it from being built: drivetrain's to give.
+const OWN_OPTIONS: &[&str] = &[
+    "-k",
+    "--kernel",
+    "-s",
+    "--kernel-source",
+    "-t",
+    "--tarball",
+    "-K",
+    "--keep-going",
+    "-d",
+    "--dry-run",
+    "--dirty",
+];
 
 pub(crate) fn read(
     field: &Field<'_>,
@@ -78,13 +102,8 @@ pub(crate) fn read(
     let repository = fields
         .require("repository", problems)
         .and_then(|field| repository(&field, &place, context, problems));
-    let source = match fields.get("source") {
-        None => Some(DEFAULT_SOURCE.to_owned()),
-        // A package's name follows the rules of a component's, which is one.
-        Some(field) => field
-            .parsed("a package's name", problems, ComponentName::parse)
-            .map(|name| name.as_str().to_owned()),
-    };
+    let source = package(&fields, "source", DEFAULT_SOURCE, problems);
+    let vendor_tool = vendor_tool(&fields, problems);
     let components = match fields.get("components") {
         None => Some(Components::default()),
         Some(field) => components(&field, problems),
@@ -131,7 +150,98 @@ pub(crate) fn read(
         with: with?,
         without: without?,
         userspace: userspace?,
+        vendor_tool: vendor_tool?,
     })
+}
+
+/// Refuses what builds the components where the builder cannot have it.
+pub(crate) fn check_builder(
+    field: Option<&Field<'_>>,
+    driver: &Driver,
+    builder: &Builder,
+    problems: &mut Problems<'_>,
+) {
+    if driver.vendor_tool.is_none() {
+        return;
+    }
+    // Not as a mapping of known keys, whose mistakes would be told twice.
+    let entries = field.and_then(|field| field.entries("keys", problems)).unwrap_or_default();
+    let Some(build) = entries.iter().find(|entry| entry.path.ends_with(".build")) else { return };
+    let machine = match &builder.kind {
+        BuilderKind::Sandbox => None,
+        BuilderKind::Ssh { machine, .. }
+        | BuilderKind::Qemu { machine, .. }
+        | BuilderKind::OpenStack { machine, .. } => Some(machine),
+    };
+    let Some(machine) = machine.filter(|machine| machine.prepare.is_some()) else {
+        let message = format!(
+            "{}: the vendor's tool installs packages into the system that it runs on, and this builder is not one \
+             that is made ready for that",
+            build.path
+        );
+        let help = "take a `builder` of the kind ssh, qemu or openstack with `prepare`, or leave `build` out"
+            .to_owned();
+        problems.add(build.place(), message, Some(help));
+        return;
+    };
+    if ["/tmp", "/var/tmp"].iter().any(|hidden| machine.directory.starts_with(hidden)) {
+        let message = format!(
+            "builder.machine.directory is {}, and the vendor's tool gets a /tmp and a /var/tmp of its own",
+            machine.directory
+        );
+        problems.add(build.place(), message, Some("name another directory, or leave it out".to_owned()));
+    }
+}
+
+/// A package's name, which follows the rules of a component's, which is one.
+fn package(fields: &Fields<'_>, name: &str, default: &str, problems: &mut Problems<'_>) -> Option<String> {
+    match fields.get(name) {
+        None => Some(default.to_owned()),
+        Some(field) => field
+            .parsed("a package's name", problems, ComponentName::parse)
+            .map(|name| name.as_str().to_owned()),
+    }
+}
+
+fn vendor_tool(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Option<VendorTool>> {
+    let wanted = match fields.get("build") {
+        None => Some(false),
+        Some(field) => field.word(&[("source-rpms", false), ("vendor-tool", true)], problems),
+    };
+    let Some(field) = fields.get("vendor_tool") else {
+        let tool = VendorTool { package: DEFAULT_TOOL.to_owned(), arguments: Vec::new() };
+        return wanted.map(|wanted| wanted.then_some(tool));
+    };
+    let fields = field.fields(VENDOR_TOOL, problems)?;
+    let package = package(&fields, "package", DEFAULT_TOOL, problems);
+    let arguments = match fields.get("arguments") {
+        None => Some(Vec::new()),
+        Some(field) => field.list(("an argument", "arguments"), problems, argument),
+    };
+    if wanted == Some(false) {
+        let help = "say `build: vendor-tool` as well, or leave it out".to_owned();
+        problems.add(
+            field.key,
+            format!("{} is of no use: the vendor's tool does not build", field.path),
+            Some(help),
+        );
+        return None;
+    }
+    wanted?;
+    Some(Some(VendorTool { package: package?, arguments: arguments? }))
+}
+
+fn argument(text: &str) -> Result<String, String> {
+    let option = text.split('=').next().unwrap_or_default();
+    let short =
+        OWN_OPTIONS.iter().any(|own| own.len() == 2 && text.starts_with(own) && !text.starts_with("--"));
+    if text.chars().any(char::is_control) {
+        return Err(format!("{} is no argument", quote(text)));
+    }
+    if short || OWN_OPTIONS.contains(&option) {
+        return Err(format!("{} is given by drivetrain itself, from the plan", quote(option)));
+    }
+    Ok(text.to_owned())
 }
 
 const COMPONENT: (&str, &str) = ("a component's name", "components' names");

@@ -177,7 +177,10 @@ impl<'n> Field<'n> {
             problems.add(
                 self.place(),
                 format!("{} cannot take `${{…}}`", self.path),
-                Some("only `username` and `password` are read from the environment".to_owned()),
+                Some(
+                    "only `username`, `password` and `vault_password` are read from the environment"
+                        .to_owned(),
+                ),
             );
             return None;
         }

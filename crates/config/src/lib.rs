@@ -14,6 +14,7 @@ mod driver;
 mod effective;
 mod error;
 mod fields;
+mod kayobe;
 mod layout;
 mod location;
 mod parse;
@@ -31,15 +32,16 @@ mod tree;
 pub use channel::ChannelName;
 pub use effective::Effective;
 pub use error::{ConfigError, ConfigProblem};
+pub use kayobe::{HostConfigure, Kayobe, KayobeGroup, VaultPassword};
 pub use layout::Layout;
 pub use location::Location;
 pub use parse::{MAX_BYTES, parse};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
-    Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver, DriverName,
-    ExtraSource, Jobs, MachineSettings, OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp,
-    PublishTarget, PulpCredentials, QemuMachine, Repository, SshHost, Train, Userspace, VendorVisibility,
-    Verify,
+    BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
+    DriverName, ExtraSource, Jobs, MachineSettings, OpenStackServer, Prepare, Publish, PublishDirectory,
+    PublishPulp, PublishTarget, PulpCredentials, QemuMachine, Repository, SshHost, Train, Userspace,
+    VendorTool, VendorVisibility, Verify,
 };
 pub use template::config_template;

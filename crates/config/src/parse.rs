@@ -85,6 +85,9 @@ fn sections(fields: &Fields<'_>, context: &Context<'_>, problems: &mut Problems<
         driver::read(&field, train, context, problems)
     });
     let builder = builder::read(fields.get("builder").as_ref(), context, problems);
+    if let (Some(driver), Some(builder)) = (&driver, &builder) {
+        driver::check_builder(fields.get("driver").as_ref(), driver, builder, problems);
+    }
     let publish =
         fields.require("publish", problems).and_then(|field| publish::read(&field, context, problems));
     let consumers =

@@ -12,7 +12,7 @@ use drivetrain_model::{
 use serde::Serialize;
 use url::Url;
 
-use crate::{ChannelName, Layout, Location, Secret, Template};
+use crate::{ChannelName, Kayobe, Layout, Location, Secret, Template};
 
 /// The whole configuration: what to build for, what to build, where, and where to put the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -164,6 +164,19 @@ pub struct Driver {
     /// The vendor's userspace packages to publish beside the modules; absent for modules alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userspace: Option<Userspace>,
+    /// The vendor's build tool, where that builds; absent where each source RPM is built by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor_tool: Option<VendorTool>,
+}
+
+/// The vendor's tool that builds all components.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VendorTool {
+    /// The package that has it. Default: doca-extra.
+    pub package: String,
+    /// Arguments for it, beside those that say what is built.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
 }
 
 /// The vendor's userspace packages: those that are asked for, with what they need and the train lacks.
@@ -220,6 +233,9 @@ pub struct Builder {
     /// Where.
     #[serde(flatten)]
     pub kind: BuilderKind,
+    /// Whose system builds see. Default: the builder's own.
+    #[serde(skip_serializing_if = "BuildRoot::is_host")]
+    pub root: BuildRoot,
     /// How many jobs at once.
     pub jobs: Jobs,
     /// Names that are taken as present on the builder although no RPM provides them there, such as `gcc` on a
@@ -233,6 +249,27 @@ pub struct Builder {
     /// Where builds take place on this host; absent for a directory below the state directory. Absolute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work: Option<Utf8PathBuf>,
+}
+
+/// Whose system builds see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildRoot {
+    /// The builder's own.
+    Host,
+    /// One that is installed from the train's packages and nothing else: its compilers, whatever the builder has.
+    Train {
+        /// What it has; what these need, and what components require for their builds, comes by itself.
+        packages: Vec<String>,
+    },
+}
+
+impl BuildRoot {
+    /// Whether it is the builder's own.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        *self == Self::Host
+    }
 }
 
 /// Where the build's commands run, by kind.
@@ -346,6 +383,8 @@ pub struct MachineSettings {
     pub worker: Option<Utf8PathBuf>,
     /// How many hours a machine that is made is needed for at most, 1 to 168. Default 6. Then anybody may remove it.
     pub lease: u32,
+    /// How many minutes it may take to boot: to its first answer, and to its answer after a reboot. Default 15.
+    pub patience: u32,
     /// Beginnings of URLs that the machine reaches under another name than this host does.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub urls: BTreeMap<String, String>,
@@ -357,11 +396,15 @@ pub struct MachineSettings {
 /// How a machine is made ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Prepare {
-    /// Whether the root file system is grown to its disk. Default: yes.
+    /// The site's Kayobe configuration, applied before all of the rest; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kayobe: Option<Box<Kayobe>>,
+    /// Whether the root file system is grown to its disk. Default: yes, and no where kayobe is run.
     pub grow: bool,
-    /// Whether the train's repositories, at their snapshots, become the only ones that it knows. Default: yes.
+    /// Whether the train's repositories, at their snapshots, become the only ones that it knows. Default: yes, and no
+    /// where kayobe is run.
     pub repositories: bool,
-    /// Whether all packages are brought to those of the train. Default: yes.
+    /// Whether all packages are brought to those of the train. Default: yes, and no where kayobe is run.
     pub sync: bool,
     /// Packages that builds take, by name or by what they provide.
     pub packages: Vec<String>,

@@ -93,6 +93,9 @@ mistakes! {
     driver_named_as_repository: "name: doca-ofed" => "name: baseos";
     repository_id: "    appstream:" => "    app stream:";
     no_repositories: "name: rocky-9.4\n  arch: x86_64\n  keys: [keys/train]\n  repositories:\n    baseos:\n      url: https://ark.example.com/rocky/9.4/BaseOS/{arch}/os/{snapshot}/\n      snapshot: 20240816T002610\n      username: svc\n      password: ${ARK_PASSWORD}\n    appstream: {url: ../appstream}" => "name: rocky-9.4\n  arch: x86_64\n  repositories: {}";
+    vendor_tool_on_this_host: "  version: 3.2.0" => "  version: 3.2.0\n  build: vendor-tool";
+    vendor_tool_that_does_not_build: "  version: 3.2.0" => "  version: 3.2.0\n  vendor_tool: {package: doca-extra}";
+    vendor_tool_arguments: "  version: 3.2.0" => "  version: 3.2.0\n  build: vendor-tool\n  vendor_tool: {arguments: [--kernel=5, -k5, -v, -v]}";
     no_keys: "  keys: [keys/train]\n" => "";
     unknown_placeholder: "{arch}/os/{snapshot}/" => "{releasever}/os/{snapshot}/";
     placeholder_without_value: "      snapshot: 20240816T002610\n" => "";
@@ -234,7 +237,41 @@ building! {
     builder_directory_for_a_shell: "  kind: ssh\n  ssh: {host: b}\n  machine: {directory: \"/var/$(id)\"}";
     builder_numbers: "  kind: qemu\n  qemu: {image: a, memory: 4, cpus: 0}\n  machine: {lease: 1000}";
     builder_prepare: "  kind: qemu\n  qemu: {image: a}\n  prepare: {exec: [tmp], packages: [--all], reboot: true}";
+    builder_root_of_a_machine: "  kind: qemu\n  qemu: {image: a}\n  root: train\n  packages: [gcc]";
+    builder_packages_of_this_host: "  kind: sandbox\n  packages: [gcc]";
+    builder_root_misspelt: "  root: trian\n  packages: [--all]";
+    builder_kayobe: "  kind: qemu
+  qemu: {image: a}
+  prepare:
+    kayobe:
+      enviroment: lab
+      group: sed
+      host_configure: {tags: [\"a,b\"], skip: [b]}
+      playbooks: [../grow.yml, /etc/kayobe/grow.yml]
+      variables: {ansible_host: a, grow-group: b}
+      vault_password: opens-the-vault
+      deadline: 0";
+    builder_kayobe_with_two_passwords: "  kind: ssh
+  ssh: {host: b}
+  prepare:
+    kayobe: {configuration: a, vault_password: \"${ARK_PASSWORD}\", vault_password_file: b}";
+    builder_kayobe_with_nothing_to_do: "  kind: ssh
+  ssh: {host: b}
+  prepare: {kayobe: {configuration: a, host_configure: false}}";
     builder_image_on_a_server: "  kind: qemu\n  qemu: {image: \"https://example.com/rocky.qcow2\"}";
+}
+
+#[test]
+fn vendor_tool_on_a_host() {
+    let good = GOOD.replace("  version: 3.2.0", "  version: 3.2.0\n  build: vendor-tool");
+    let on = |rest: &str| {
+        let builder = format!("builder:\n  kind: ssh\n  ssh: {{host: b}}\n{rest}");
+        good.replace("builder:\n  kind: sandbox\n", &builder)
+    };
+    insta::assert_snapshot!("vendor_tool_on_a_host_as_it_is", error_of(&on("")));
+    let hidden = on("  machine: {directory: /tmp/x}\n  prepare: {}\n");
+    insta::assert_snapshot!("vendor_tool_below_tmp", error_of(&hidden));
+    parse(&on("  prepare: {}\n"), "drivetrain.yaml", &environment, Utf8Path::new("/site")).unwrap();
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use camino::Utf8Path;
 use drivetrain_config::{
-    BuilderKind, ChannelName, Config, ConfigError, ExtraSource, Jobs, Location, PublishPulp, PublishTarget,
-    PulpCredentials, VendorVisibility, Verify, parse,
+    BuildRoot, BuilderKind, ChannelName, Config, ConfigError, ExtraSource, HostConfigure, Jobs, KayobeGroup,
+    Location, PublishPulp, PublishTarget, PulpCredentials, VaultPassword, VendorVisibility, Verify, parse,
 };
 use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
 
 fn environment(name: &str) -> Option<String> {
-    (name.starts_with("ARK_") || name.starts_with("PULP_")).then(|| "hunter2".to_owned())
+    (["ARK_", "PULP_", "KAYOBE_"].iter().any(|known| name.starts_with(known))).then(|| "hunter2".to_owned())
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -373,6 +373,53 @@ fn a_machine_is_made_ready_and_a_host_that_is_there_is_not() {
     let BuilderKind::OpenStack { openstack, machine } = kind else { panic!("{kind:?}") };
     assert_eq!((openstack.cloud.as_deref(), openstack.user.as_str()), (None, "root"));
     assert!(openstack.config_drive && machine.prepare.is_some());
+}
+
+#[test]
+fn a_root_of_the_trains_packages_has_what_builds_take() {
+    let text = FULL.replace("builder: {kind: sandbox,", "builder: {kind: sandbox, root: train,");
+    let root = read(&text).unwrap().builder.root;
+    let BuildRoot::Train { packages } = root else { panic!("{root:?}") };
+    assert!(packages.contains(&"kernel-rpm-macros".to_owned()));
+    let text = FULL.replace("builder: {kind: sandbox,", "builder: {root: train, packages: [gcc, make],");
+    assert_eq!(
+        read(&text).unwrap().builder.root,
+        BuildRoot::Train { packages: vec!["gcc".to_owned(), "make".to_owned()] }
+    );
+}
+
+#[test]
+fn where_kayobe_configures_a_machine_drivetrain_leaves_that_alone() {
+    let kind =
+        builder("  kind: qemu\n  qemu: {image: a}\n  prepare: {kayobe: {configuration: kayobe-config}}\n");
+    let BuilderKind::Qemu { machine, .. } = kind else { panic!("{kind:?}") };
+    let prepare = machine.prepare.unwrap();
+    assert!(!prepare.grow && !prepare.repositories && !prepare.sync && prepare.boot);
+    assert!(prepare.packages.contains(&"rpm-build".to_owned()));
+    let kayobe = prepare.kayobe.unwrap();
+    assert_eq!(kayobe.configuration, "/site/trains/kayobe-config");
+    assert_eq!(
+        (kayobe.group, kayobe.host.as_str(), kayobe.deadline),
+        (KayobeGroup::Seed, "drivetrain-builder", 120)
+    );
+    assert_eq!(kayobe.host_configure, Some(HostConfigure::default()));
+    assert_eq!((kayobe.program, kayobe.vault_password), (None, None));
+
+    let kind = builder(
+        "  kind: ssh\n  ssh: {host: b}\n  prepare:\n    sync: true\n    kayobe:\n      configuration: /site/kayobe-config\n      \
+         environment: ci-builder\n      program: /opt/kayobe/bin/kayobe\n      group: infra-vms\n      groups: [builders]\n      \
+         host_configure: {skip_tags: [docker, network]}\n      playbooks: [./etc/kayobe/ansible/growroot.yml]\n      \
+         variables: {growroot_group: drivetrain-builder}\n      vault_password: \"${ARK_PASSWORD}\"\n      deadline: 30\n",
+    );
+    let BuilderKind::Ssh { machine, .. } = kind else { panic!("{kind:?}") };
+    let prepare = machine.prepare.unwrap();
+    assert!(prepare.sync && !prepare.repositories);
+    let kayobe = prepare.kayobe.unwrap();
+    assert_eq!((kayobe.group, kayobe.groups), (KayobeGroup::InfraVms, vec!["builders".to_owned()]));
+    assert_eq!(kayobe.host_configure.unwrap().skip_tags, ["docker", "network"]);
+    assert_eq!(kayobe.playbooks, ["etc/kayobe/ansible/growroot.yml"]);
+    assert_eq!(kayobe.variables["growroot_group"], "drivetrain-builder");
+    assert!(matches!(kayobe.vault_password, Some(VaultPassword::Given(_))));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::reporter::{Reporter, milliseconds};
 use crate::run_lock::RunLock;
 use crate::stage;
 use crate::stage::build::BuildSettings;
+use crate::stage::fetch::Inputs;
 use crate::stage::machine::{Held, Ready, Workshop};
 use crate::stage::plan::Planned;
 use crate::state::StateDirectory;
@@ -183,6 +184,7 @@ impl Run {
         }
     }
 
+    /// All that there is to do; for the next kernel where the driver does not build for one and that is meant to be so.
     async fn stages(&self) -> Result<()> {
         let mut planned = self.plan().await?;
         let lock = CellLock::take(&self.context, &planned.plan.cell, &self.id, self.goal.wait).await?;
@@ -210,9 +212,9 @@ impl Run {
         stage::sources::drop_damaged(&self.context, &planned).await?;
         let reporter = &self.context.reporter;
         let fetching = stage::fetch::fetch(&self.context, &self.config, &planned);
-        let inputs = reporter.stage(Stage::Fetch, self.context.unless_cancelled(fetching)).await?;
+        let mut inputs = reporter.stage(Stage::Fetch, self.context.unless_cancelled(fetching)).await?;
         let logs = self.directory.join("logs");
-        let ready = self.ready(&planned).await?;
+        let ready = self.ready(&planned, &mut inputs).await?;
         let settings = self.goal.settings;
         let building =
             stage::build::make(&self.context, &self.config, &planned, inputs, ready.as_ref(), settings, logs);
@@ -232,14 +234,19 @@ impl Run {
         Ok(())
     }
 
-    /// The machine to build on, where it is not this host and something has to be built.
-    async fn ready(&self, planned: &Planned) -> Result<Option<Ready>> {
-        let is_here = matches!(planned.workshop, Workshop::Here(_));
+    /// What is built in, where it is not this host as it is and something has to be built.
+    async fn ready(&self, planned: &Planned, inputs: &mut Inputs) -> Result<Option<Ready>> {
+        let (context, config) = (&self.context, &self.config);
+        if let Workshop::Here(host) = &planned.workshop {
+            let Some(root) = inputs.root.take() else { return Ok(None) };
+            let log = self.directory.join("root.log");
+            let making = stage::root::ready(context, config, planned, host, root, &log);
+            return Ok(Some(Ready::Root(context.reporter.stage(Stage::Machine, making).await?)));
+        }
         let build = |component: &PlannedComponent| component.action == ComponentAction::Build;
-        if is_here || !planned.plan.components.iter().any(build) {
+        if !planned.plan.components.iter().any(build) {
             return Ok(None);
         }
-        let (context, config) = (&self.context, &self.config);
         let making = stage::machine::ready(context, config, planned, &self.id, &self.directory, &self.held);
         let made = context.reporter.stage(Stage::Machine, making).await;
         made.map_err(|failure| context.or_interrupted(failure))

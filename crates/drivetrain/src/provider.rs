@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drivetrain_config::{BuilderKind, Config, MachineSettings, OpenStackServer, QemuMachine, SshHost};
-use drivetrain_host::{HostError, SshMachine, SshOptions};
+use drivetrain_host::SshOptions;
 use drivetrain_machines::{
     Attach, CloudSource, Leased, OpenStack, OpenStackOptions, Provider, Qemu, QemuOptions, RootDisk,
 };
@@ -65,18 +65,18 @@ fn openstack_options(server: &OpenStackServer) -> OpenStackOptions {
     options
 }
 
-/// A host that is there.
-pub fn ssh_host(host: &SshHost) -> Result<SshMachine, HostError> {
+/// How a host that is there is reached.
+pub fn ssh_host(host: &SshHost) -> SshOptions {
     let mut options = SshOptions::new(&host.host);
     options.user = host.user.clone();
     options.port = host.port;
     options.identity = host.identity.clone();
     options.config = host.config.clone();
-    SshMachine::new(options)
+    options
 }
 
-/// A machine that was made for us: it is known by the key that it was given.
-pub fn ssh_leased(leased: &Leased) -> Result<SshMachine, HostError> {
+/// How a machine is reached that was made for us: it is known by the key that it was given.
+pub fn ssh_leased(leased: &Leased) -> SshOptions {
     let login = &leased.made.login;
     let mut options = SshOptions::new(&login.address);
     options.user = Some(login.user.clone());
@@ -85,5 +85,5 @@ pub fn ssh_leased(leased: &Leased) -> Result<SshMachine, HostError> {
     options.host_key = Some(leased.host_key.clone());
     options.config = Some(leased.config.clone());
     options.connect_timeout = FIRST_ANSWER;
-    SshMachine::new(options)
+    options
 }

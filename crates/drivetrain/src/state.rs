@@ -115,6 +115,11 @@ impl StateDirectory {
         self.0.join("kernels")
     }
 
+    /// Systems of the train's packages that builds see, by what is in them.
+    pub fn roots(&self) -> Utf8PathBuf {
+        self.0.join("roots")
+    }
+
     /// Finished components, by key.
     pub fn components(&self) -> Utf8PathBuf {
         self.0.join("components")

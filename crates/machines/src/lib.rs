@@ -8,6 +8,7 @@ mod book;
 mod cloud_init;
 mod error;
 mod hold;
+pub mod kayobe;
 mod key;
 mod lease;
 mod leasing;

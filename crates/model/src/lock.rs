@@ -57,10 +57,14 @@ pub enum InputRole {
     KernelDevel,
     /// The RPM that holds the vendor's source archive: `doca-ofed-source`.
     DriverSource,
+    /// The RPM that holds the vendor's build tool, where that builds: `doca-extra`.
+    DriverTool,
     /// A source RPM named in the configuration, beside the vendor's.
     ExtraSource,
     /// A userspace package that the train lacks.
     Userspace,
+    /// A package of the train that the root has which builds see.
+    BuildRoot,
 }
 
 /// One file that the build reads.
@@ -209,7 +213,9 @@ fn serde_name(role: InputRole) -> &'static str {
         InputRole::Kernel => "kernel",
         InputRole::KernelDevel => "kernel-devel",
         InputRole::DriverSource => "driver-source",
+        InputRole::DriverTool => "driver-tool",
         InputRole::ExtraSource => "extra-source",
         InputRole::Userspace => "userspace",
+        InputRole::BuildRoot => "build-root",
     }
 }

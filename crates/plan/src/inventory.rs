@@ -63,6 +63,19 @@ impl Inventories {
         self.world(config, own, exposed.then_some(&self.vendor), Ranking::Consumer)
     }
 
+    /// The train and nothing else, as who wants to have its packages sees it.
+    #[must_use]
+    pub fn train_alone<'i>(&'i self, config: &Config) -> World<'i> {
+        // What is wanted is what a closure has of the vendor's: here, the train's.
+        let repositories =
+            self.train.iter().filter_map(|inventory| repository(config, inventory, Role::Vendor)).collect();
+        let mut world = World::ranked(&config.train.arch, repositories, Ranking::Consumer);
+        for inventory in &self.train {
+            world.add_files(&inventory.id, &inventory.owners);
+        }
+        world
+    }
+
     fn world<'i>(
         &'i self,
         config: &Config,
@@ -94,7 +107,7 @@ impl Inventories {
 fn repository<'i>(config: &Config, inventory: &'i Inventory, role: Role) -> Option<Repository<'i>> {
     let settings = config.repositories().find(|(id, _)| *id == inventory.id)?.1;
     let mut exclude = settings.exclude.clone();
-    if role == Role::Vendor {
+    if inventory.id == config.driver.repository_id {
         exclude.extend(config.consumers.exclude.iter().cloned());
     }
     Some(Repository {

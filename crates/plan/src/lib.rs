@@ -14,6 +14,7 @@ mod metadata;
 mod planning;
 mod recipe;
 mod refusal;
+mod root;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use metadata::RepositoryMetadata;
 pub use planning::{Existing, ServedLock, Tools, plan};
 pub use recipe::recipe;
 pub use refusal::Refusal;
+pub use root::{RootSet, build_requirements, root, root_files_to_look_up};
 pub use select::{ChosenPackage, Selection, select};
 pub use userspace::{
     UserspaceSet, files_to_look_up, options, reasons_in_words, shadow_words, userspace, wants,

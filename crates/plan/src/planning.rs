@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drivetrain_build::{KeyInputs, component_key};
+use drivetrain_build::{KeyInputs, ToolInputs, component_key};
 use drivetrain_config::{Config, Debuginfo, PublishTarget, VendorVisibility};
 use drivetrain_model::{
     ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
@@ -23,6 +23,8 @@ pub struct Tools {
     pub kernel_module_package: bool,
     /// Where that is, a line each; empty for this host.
     pub builder: Vec<String>,
+    /// The packages that they come from, where they are installed for the build.
+    pub packages: Vec<LockedInput>,
 }
 
 /// What exists already.
@@ -82,7 +84,7 @@ pub fn plan(
         components: planned,
         skipped: components.skipped.clone(),
         userspace: userspace.map(|set| set.planned.clone()),
-        builder: tools.builder.clone(),
+        builder: builder_lines(tools, selection),
         publication: PlannedPublication {
             target: existing.target.clone(),
             path: existing.path.clone(),
@@ -97,13 +99,23 @@ pub fn plan(
     }
 }
 
+fn builder_lines(tools: &Tools, selection: &Selection) -> Vec<String> {
+    let tool = selection
+        .tool
+        .as_ref()
+        .map(|tool| format!("the vendor's own tool builds, from {}", tool.input.nevra));
+    tools.builder.iter().cloned().chain(tool).collect()
+}
+
 /// The macro by which the vendor's spec files set what their packages are called.
 const KMP: &str = "KMP";
 
 /// That packages will not be called what they are called on Enterprise Linux, unless that is what the configuration
 /// says.
 fn module_packages(config: &Config, tools: &Tools) -> Option<Problem> {
-    if tools.kernel_module_package || config.driver.macros.contains_key(KMP) {
+    // The vendor's tool says itself what they are called.
+    let said = config.driver.macros.contains_key(KMP) || config.driver.vendor_tool.is_some();
+    if tools.kernel_module_package || said {
         return None;
     }
     Some(Problem {
@@ -136,8 +148,14 @@ fn lock(
         vec![selection.core.input.clone(), selection.devel.input.clone(), selection.source.input.clone()];
     inputs.extend(components.ordered.iter().filter_map(extra_input));
     inputs.extend(userspace.into_iter().flat_map(|set| set.inputs.iter().cloned()));
+    inputs.extend(selection.tool.iter().map(|tool| tool.input.clone()));
+    inputs.extend(tools.packages.iter().cloned());
     inputs.sort_by(|a, b| (a.role, &a.nevra).cmp(&(b.role, &b.nevra)));
     let recipe = recipe(config, tools.kernel_module_package);
+    let vendor_tool = selection.tool.as_ref().map(|tool| ToolInputs {
+        packages: [&tool.input.checksum, &selection.source.input.checksum],
+        arguments: config.driver.vendor_tool.as_ref().map_or(&[], |tool| tool.arguments.as_slice()),
+    });
     let mut keys: BTreeMap<ComponentName, Sha256Digest> = BTreeMap::new();
     let mut locked = Vec::new();
     for component in &components.ordered {
@@ -151,6 +169,7 @@ fn lock(
             kernel_devel: &selection.devel.input.checksum,
             toolchain: tools.digest,
             recipe: &recipe,
+            vendor_tool,
             needs: &needs,
         });
         keys.insert(component.name.clone(), key);
@@ -193,7 +212,13 @@ fn settings(config: &Config) -> BTreeMap<String, String> {
         PublishTarget::Directory(directory) => directory.base_url.as_ref().map(ToString::to_string),
         PublishTarget::Pulp(_) => None,
     };
+    let (build, arguments) = match &driver.vendor_tool {
+        Some(tool) => ("vendor-tool", tool.arguments.join(" ")),
+        None => ("", String::new()),
+    };
     [
+        ("driver.build", build.to_owned()),
+        ("driver.vendor_tool.arguments", arguments),
         ("driver.macros", macros.join(" ")),
         ("driver.with", driver.with.join(" ")),
         ("driver.without", driver.without.join(" ")),

@@ -22,6 +22,8 @@ pub struct Selection {
     pub devel: ChosenPackage,
     /// The package that holds the vendor's source archive.
     pub source: ChosenPackage,
+    /// The package that has the vendor's build tool, where that builds.
+    pub tool: Option<ChosenPackage>,
     /// The repositories that were looked at.
     pub repositories: BTreeMap<RepositoryId, LockedRepository>,
 }
@@ -45,6 +47,7 @@ pub fn select(
     let kernel = kernel::choose(config, train)?;
     let considered = || kernel.planned.considered.clone();
     let source = source_package(config, vendor).map_err(|refusal| refusal.considering(considered()))?;
+    let tool = tool_package(config, vendor).map_err(|refusal| refusal.considering(considered()))?;
     let mut problems = Vec::new();
     let mut chosen = |found: Found<'_>, repositories: &[RepositoryMetadata], role| {
         problems.extend(disagreement(found, repositories));
@@ -53,6 +56,8 @@ pub fn select(
     let core = chosen(kernel.core, train, InputRole::Kernel);
     let devel = chosen(kernel.devel, train, InputRole::KernelDevel);
     let source = chosen((vendor, source), std::slice::from_ref(vendor), InputRole::DriverSource);
+    let tool =
+        tool.and_then(|tool| chosen((vendor, tool), std::slice::from_ref(vendor), InputRole::DriverTool));
     let (Some(core), Some(devel), Some(source), true) = (core, devel, source, problems.is_empty()) else {
         return Err(Refusal::all(problems).considering(considered()));
     };
@@ -68,7 +73,7 @@ pub fn select(
             (repository.id.clone(), locked)
         })
         .collect();
-    Ok(Selection { kernel: kernel.planned, core, devel, source, repositories })
+    Ok(Selection { kernel: kernel.planned, core, devel, source, tool, repositories })
 }
 
 fn choose(
@@ -113,6 +118,19 @@ fn disagreement((repository, package): Found<'_>, all: &[RepositoryMetadata]) ->
         ),
         "exclude it in one of the two, or give the repository that is meant a lower `priority`",
     ))
+}
+
+fn tool_package<'a>(config: &Config, vendor: &'a RepositoryMetadata) -> Result<Option<&'a Package>, Refusal> {
+    let Some(tool) = &config.driver.vendor_tool else { return Ok(None) };
+    let name = &tool.package;
+    let found = visible(std::slice::from_ref(vendor), name, &config.train.arch);
+    found.last().map(|(_, package)| Some(*package)).ok_or_else(|| {
+        Refusal::new(
+            format!("{} at {} has no package {name}, which has the vendor's build tool", vendor.id, vendor.url),
+            "name the package that has doca-kernel-support as driver.vendor_tool.package, or leave driver.build out: \
+             drivetrain builds the source RPMs without that tool",
+        )
+    })
 }
 
 fn source_package<'a>(config: &Config, vendor: &'a RepositoryMetadata) -> Result<&'a Package, Refusal> {

@@ -268,6 +268,7 @@ fn tools() -> Tools {
         description: "gcc 12".to_owned(),
         kernel_module_package: true,
         builder: Vec::new(),
+        packages: Vec::new(),
     }
 }
 
@@ -294,6 +295,45 @@ fn what_is_finished_is_reused_and_what_is_served_is_not_published_again() {
     assert_eq!(third.components[0].action, ComponentAction::Build);
     assert_eq!(third.publication.state, PublicationState::Outdated { version: 4 });
     assert!(!first.lock.differences(&third.lock).is_empty());
+}
+
+#[test]
+fn the_vendors_tool_is_an_input_of_every_component_that_it_builds() {
+    let machine = "builder: {kind: ssh, ssh: {host: b}, prepare: {}}\n";
+    let with = |driver: &str| {
+        let text = format!("  build: vendor-tool\n{driver}{machine}");
+        config("latest", &text)
+    };
+    let train = train(&[NEW], &[NEW]);
+    assert_snapshot!(text(&select(&with(""), &train, &vendor()).unwrap_err()), @r"
+    doca-ofed at https://mirror.example/doca-ofed/ has no package doca-extra, which has the vendor's build tool
+    next: name the package that has doca-kernel-support as driver.vendor_tool.package, or leave driver.build out: drivetrain builds the source RPMs without that tool
+    ");
+    let made = |config: &Config, tool: &str| {
+        let mut vendor = vendor();
+        vendor.packages.push(package(tool, &[]));
+        let selection = select(config, &train, &vendor).unwrap();
+        let components = components(config, &stack()).unwrap();
+        let tools = Tools { kernel_module_package: false, builder: vec!["b".to_owned()], ..tools() };
+        plan(config, &selection, &components, None, &tools, &Existing::default())
+    };
+    let tool = "doca-extra-3.2.0-1.noarch";
+    let plan = made(&with(""), tool);
+    assert_eq!(plan.lock.input(InputRole::DriverTool).unwrap().nevra.to_string(), tool);
+    assert_eq!(plan.lock.settings["driver.build"], "vendor-tool");
+    assert_eq!(plan.builder, ["b".to_owned(), format!("the vendor's own tool builds, from {tool}")]);
+    assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+    let keys = |plan: &drivetrain_model::Plan| -> Vec<_> {
+        plan.lock.components.iter().map(|component| component.key).collect()
+    };
+    let others = [
+        made(&with(""), "doca-extra-3.2.1-1.noarch"),
+        made(&with("  vendor_tool: {arguments: [--no-kver]}\n"), tool),
+        made(&config("latest", ""), tool),
+    ];
+    for other in others {
+        assert!(keys(&plan).iter().all(|key| !keys(&other).contains(key)));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! This host's side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,8 +161,15 @@ impl RemoteBuilder {
         cancel: &CancellationToken,
     ) -> Result<(), BuildError> {
         let mut files = Vec::new();
+        let tool = request.vendor_tool.as_ref();
+        for package in tool.into_iter().flat_map(|tool| &tool.packages) {
+            files.push((package.path.clone(), self.place.input(&package.sha256), 0o644));
+        }
         for component in wanted {
-            files.push((component.srpm.clone(), self.place.input(&component.sha256), 0o644));
+            // Source RPMs of the vendor's archive are in the package that has it.
+            if tool.is_none_or(|tool| tool.extra.contains(&component.name)) {
+                files.push((component.srpm.clone(), self.place.input(&component.sha256), 0o644));
+            }
             let patches = component.recipe.patches.iter();
             files.extend(patches.map(|patch| (patch.path.clone(), self.place.input(&patch.sha256), 0o644)));
         }
@@ -227,6 +235,7 @@ impl RemoteBuilder {
             .collect();
         let mut report = None;
         let log = request.directories.logs.join("builder.log");
+        let mut tool_log = ToolLog::new(request);
         let arguments = format!("build --directory {} {remote}", self.place.0);
         let ending = self
             .call(&arguments, Some(&log), cancel, |said| match said {
@@ -234,6 +243,7 @@ impl RemoteBuilder {
                 Said::Event { event: Event::ComponentFinished { component, .. } }
                     if keys.contains(component.as_str()) => {}
                 Said::Event { event } => events(here(event, request)),
+                Said::Output { line } => tool_log.line(&line),
                 Said::Report { components, cancelled } => report = Some((components, cancelled)),
                 _ => {}
             })
@@ -258,6 +268,9 @@ impl RemoteBuilder {
             for patch in &mut component.recipe.patches {
                 patch.path = self.place.input(&patch.sha256);
             }
+        }
+        for package in request.vendor_tool.iter_mut().flat_map(|tool| &mut tool.packages) {
+            package.path = self.place.input(&package.sha256);
         }
         let place = &self.place.0;
         request.directories.work = place.join("work");
@@ -379,7 +392,7 @@ impl RemoteBuilder {
         let mut others: Vec<String> = Vec::new();
         let mut refusal = None;
         let mut sink = |line: &str| match Said::from_line(line) {
-            Some(Said::Refused { why }) => refusal = Some(why),
+            Some(Said::Refused { why, next }) => refusal = Some((why, next)),
             Some(said) => told(said),
             None => {
                 others.push(line.to_owned());
@@ -389,7 +402,10 @@ impl RemoteBuilder {
         };
         let sink: &mut dyn LineSink = &mut sink;
         let finished = self.machine.run(&script, sink, cancel).await.map_err(BuildError::Host)?;
-        if let Some(why) = refusal {
+        if let Some((what, Some(next))) = refusal {
+            return Err(BuildError::VendorTool { what: format!("{}: {what}", self.machine.name()), next });
+        }
+        if let Some((why, None)) = refusal {
             return Err(
                 self.failed(why, "correct that on the builder, and run again: what was put there is kept")
             );
@@ -402,6 +418,23 @@ impl RemoteBuilder {
 
     fn failed(&self, said: String, next: &str) -> BuildError {
         BuildError::Worker { builder: self.machine.name().to_owned(), said, next: next.to_owned() }
+    }
+}
+
+/// What the vendor's tool writes, as it writes it.
+struct ToolLog(Option<fs::File>);
+
+impl ToolLog {
+    fn new(request: &BuildRequest) -> Self {
+        let path = request.directories.logs.join("vendor-tool.log");
+        // The builder has it as well: that it cannot be written here is no reason not to build.
+        Self(request.vendor_tool.as_ref().and_then(|_| fs::File::create(path).ok()))
+    }
+
+    fn line(&mut self, line: &str) {
+        if let Some(file) = &mut self.0 {
+            drop(writeln!(file, "{line}"));
+        }
     }
 }
 

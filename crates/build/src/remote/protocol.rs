@@ -33,10 +33,18 @@ pub(crate) enum Said {
         /// Whether it was cancelled.
         cancelled: bool,
     },
+    /// The vendor's tool wrote a line.
+    Output {
+        /// The line.
+        line: String,
+    },
     /// Nothing could be tried.
     Refused {
         /// Why.
         why: String,
+        /// What to do, where that is known.
+        #[serde(default)]
+        next: Option<String>,
     },
     /// It is done.
     Done,
@@ -55,6 +63,11 @@ pub(crate) struct Reported {
 }
 
 impl Said {
+    /// A refusal that says all there is to say.
+    pub(crate) fn refused(why: String) -> Self {
+        Self::Refused { why, next: None }
+    }
+
     /// As a line, without its end.
     pub(crate) fn to_line(&self) -> serde_json::Result<String> {
         Ok(format!("{PREFIX}{}", serde_json::to_string(self)?))
@@ -88,8 +101,10 @@ mod tests {
 
     #[test]
     fn a_line_is_read_as_it_was_said_and_others_are_passed_over() {
-        let line = Said::Refused { why: "no bwrap".to_owned() }.to_line().unwrap();
-        assert!(matches!(Said::from_line(&line), Some(Said::Refused { why }) if why == "no bwrap"));
+        let line = Said::refused("no bwrap".to_owned()).to_line().unwrap();
+        assert!(
+            matches!(Said::from_line(&line), Some(Said::Refused { why, next: None }) if why == "no bwrap")
+        );
         for line in ["", "bash: warning", "drivetrain-worker: {", "{\"said\":\"done\"}"] {
             assert!(Said::from_line(line).is_none(), "{line}");
         }

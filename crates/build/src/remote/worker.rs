@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use camino::Utf8Path;
 use drivetrain_host::{CancellationToken, LocalSandbox, RootFs, SandboxOptions};
+use drivetrain_model::Event;
 use fs_err as fs;
 
 use super::archive;
 use super::protocol::Said;
-use crate::{BuildRequest, Toolchain, build};
+use crate::{BuildError, BuildRequest, Toolchain, build, vendor};
 
 type Out = Arc<Mutex<Box<dyn Write + Send>>>;
 
@@ -18,7 +19,7 @@ pub async fn serve_probe(directory: &Utf8Path, out: Box<dyn Write + Send>) {
     let out = Arc::new(Mutex::new(out));
     let said = match probe(directory).await {
         Ok(toolchain) => Said::Tools { toolchain, version: env!("CARGO_PKG_VERSION").to_owned() },
-        Err(why) => Said::Refused { why },
+        Err(why) => Said::refused(why),
     };
     say(&out, &said);
 }
@@ -38,10 +39,7 @@ pub async fn serve_build(
     cancel: &CancellationToken,
 ) {
     let out = Arc::new(Mutex::new(out));
-    let said = match read_and_build(directory, request, &out, cancel).await {
-        Ok(said) => said,
-        Err(why) => Said::Refused { why },
-    };
+    let said = read_and_build(directory, request, &out, cancel).await.unwrap_or_else(|refused| refused);
     say(&out, &said);
 }
 
@@ -50,24 +48,35 @@ async fn read_and_build(
     request: &Utf8Path,
     out: &Out,
     cancel: &CancellationToken,
-) -> Result<Said, String> {
-    let text = fs::read(request).map_err(|error| error.to_string())?;
+) -> Result<Said, Said> {
+    let text = fs::read(request).map_err(|error| Said::refused(error.to_string()))?;
     let request: BuildRequest =
-        serde_json::from_slice(&text).map_err(|error| format!("{request}: {error}"))?;
-    let host = Arc::new(sandbox(directory).await?);
-    let events = {
+        serde_json::from_slice(&text).map_err(|error| Said::refused(format!("{request}: {error}")))?;
+    let events: Arc<dyn Fn(Event) + Send + Sync> = {
         let out = out.clone();
         Arc::new(move |event| say(&out, &Said::Event { event }))
     };
-    let report = build(host, request, events, cancel).await.map_err(|error| chain(&error))?;
-    Ok(Said::report(&report))
+    let report = if let Some(tool) = &request.vendor_tool {
+        let out = out.clone();
+        let output = Arc::new(move |line: &str| say(&out, &Said::Output { line: line.to_owned() }));
+        vendor::build(&request, tool, events, output, cancel).await
+    } else {
+        let host = Arc::new(sandbox(directory).await.map_err(Said::refused)?);
+        build(host, request, events, cancel).await
+    };
+    report.map(|report| Said::report(&report)).map_err(|error| match &error {
+        BuildError::VendorTool { what, next } => {
+            Said::Refused { why: what.clone(), next: Some(next.clone()) }
+        }
+        _ => Said::refused(chain(&error)),
+    })
 }
 
 /// Unpacks what was put here, to its place.
 pub fn serve_unpack(archive: &Utf8Path, place: &Utf8Path, out: Box<dyn Write + Send>) {
     let said = match archive::unpack(archive, place) {
         Ok(()) => Said::Done,
-        Err(error) => Said::Refused { why: error.to_string() },
+        Err(error) => Said::refused(error.to_string()),
     };
     say(&Arc::new(Mutex::new(out)), &said);
 }

@@ -48,6 +48,8 @@ impl Bench {
                 description: String::new(),
                 kernel_module_package: true,
             },
+            root: drivetrain_host::RootFs::Host,
+            vendor_tool: None,
         };
         let tools = Tools::write(&request, Utf8Path::new("/"), &path).unwrap();
         Self { directory, host, tools, request }

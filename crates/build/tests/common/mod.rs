@@ -72,6 +72,7 @@ impl Bench {
             kernel_devel: &self.kernel.devel_checksum,
             toolchain: self.toolchain.digest,
             recipe: &recipe,
+            vendor_tool: None,
             needs: &keys,
         });
         Component {
@@ -97,6 +98,8 @@ impl Bench {
                 logs: self.path("logs"),
             },
             toolchain: self.toolchain.clone(),
+            root: RootFs::Host,
+            vendor_tool: None,
         }
     }
 

@@ -45,10 +45,12 @@ const MACHINE: &[Key] = &[
     key("directory", "where everything of drivetrain's is on it"),
     key("worker", "the program that is put there and run"),
     key("lease", "how many hours it is needed for at most"),
+    key("patience", "how many minutes it may take to boot"),
     key("urls", "beginnings of URLs that it reaches under another name"),
 ];
 
 const PREPARE: &[Key] = &[
+    key("kayobe", "the site's Kayobe configuration, applied before all of the rest"),
     key("grow", "whether the root file system is grown to its disk"),
     key("repositories", "whether it knows the train's repositories and no others"),
     key("sync", "whether all packages are brought to the train's"),
@@ -76,6 +78,7 @@ const PACKAGES: &[&str] = &[
 const DIRECTORY: &str = "/var/lib/drivetrain-builder";
 const MACHINES: &str = "/var/tmp/drivetrain-machines";
 const LEASE: u32 = 6;
+const PATIENCE: u32 = 15;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -230,12 +233,13 @@ fn machine(
 ) -> Option<MachineSettings> {
     let prepare = match fields.get("prepare") {
         None => Some(prepare),
-        Some(field) => self::prepare(&field, problems).map(Some),
+        Some(field) => self::prepare(&field, context, problems).map(Some),
     };
     let mut settings = MachineSettings {
         directory: DIRECTORY.into(),
         worker: None,
         lease: LEASE,
+        patience: PATIENCE,
         urls: BTreeMap::new(),
         prepare: None,
     };
@@ -244,10 +248,12 @@ fn machine(
         let directory = optional(&fields, "directory", |field| plain_path(field, problems));
         let worker = optional(&fields, "worker", |field| path(field, context, problems));
         let lease = optional(&fields, "lease", |field| field.number(1..=168, problems));
+        let patience = optional(&fields, "patience", |field| field.number(1..=240, problems));
         let urls = optional(&fields, "urls", |field| urls(field, problems));
         settings.directory = directory?.unwrap_or(settings.directory);
         settings.worker = worker?;
         settings.lease = lease?.unwrap_or(LEASE);
+        settings.patience = patience?.unwrap_or(PATIENCE);
         settings.urls = urls?.unwrap_or_default();
     }
     settings.prepare = prepare?;
@@ -281,9 +287,18 @@ fn urls(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<BTreeMap<Strin
     (urls.len() == total).then_some(urls)
 }
 
-fn prepare(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Prepare> {
+fn prepare(field: &Field<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<Prepare> {
     let fields = field.fields(PREPARE, problems)?;
+    let kayobe = optional(&fields, "kayobe", |field| super::kayobe::read(field, context, problems));
+    // Disks, repositories and the state of packages are what a site's configuration is about.
+    let is_configured = fields.get("kayobe").is_some();
     let default = Prepare::default();
+    let default = Prepare {
+        grow: default.grow && !is_configured,
+        repositories: default.repositories && !is_configured,
+        sync: default.sync && !is_configured,
+        ..default
+    };
     let grow = optional(&fields, "grow", |field| field.boolean(problems));
     let repositories = optional(&fields, "repositories", |field| field.boolean(problems));
     let sync = optional(&fields, "sync", |field| field.boolean(problems));
@@ -302,6 +317,7 @@ fn prepare(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Prepare> {
         items.iter().map(|item| plain_path(item, problems)).collect::<Option<Vec<_>>>()
     });
     Some(Prepare {
+        kayobe: kayobe?.map(Box::new),
         grow: grow?.unwrap_or(default.grow),
         repositories: repositories?.unwrap_or(default.repositories),
         sync: sync?.unwrap_or(default.sync),
@@ -314,6 +330,7 @@ fn prepare(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Prepare> {
 impl Default for Prepare {
     fn default() -> Self {
         Self {
+            kayobe: None,
             grow: true,
             repositories: true,
             sync: true,

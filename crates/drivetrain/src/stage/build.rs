@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_build::{
-    BuildOptions, BuildReport, BuildRequest, CachedPackage, Component, Directories, Outcome, TargetKernel,
-    build, take_finished,
+    BuildError, BuildOptions, BuildReport, BuildRequest, CachedPackage, Component, Directories, Outcome,
+    TargetKernel, build, take_finished,
 };
 use drivetrain_config::{Config, Jobs};
+use drivetrain_host::RootFs;
 use drivetrain_model::{Capability, ExitCode};
 use drivetrain_plan::{is_published, recipe};
 use fs_err as fs;
@@ -59,7 +60,7 @@ pub async fn make(
     settings: BuildSettings,
     logs: Utf8PathBuf,
 ) -> Result<Built> {
-    let request = request(context, config, planned, &inputs, settings, logs)?;
+    let request = request(context, config, planned, &inputs, ready, settings, logs)?;
     let report = run(context, planned, request, ready).await?;
     if report.cancelled {
         return Err(Failure::interrupted());
@@ -80,7 +81,7 @@ async fn run(
     let events = Arc::new(move |event| reporter.emit(event));
     let report = match (&planned.workshop, ready) {
         (Workshop::Here(host), _) => build(host.clone(), request, events, &context.cancel).await,
-        (_, Some(ready)) => {
+        (_, Some(Ready::Machine(builder))) => {
             let scratch = context.state.scratch_directory().map_err(|error| {
                 Failure::because(ExitCode::Failure, "there is no room to work in", &error)
             })?;
@@ -88,11 +89,17 @@ async fn run(
                 .ok_or_else(|| Failure::new(ExitCode::Usage, "the state directory's name is not UTF-8"))?;
             fs::create_dir_all(&request.directories.logs)
                 .map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-            ready.builder.build(&request, path, events, &context.cancel).await
+            builder.build(&request, path, events, &context.cancel).await
         }
-        (_, None) => take_finished(&request, events).await,
+        (_, None | Some(Ready::Root(_))) => take_finished(&request, events).await,
     };
-    report.map_err(|error| context.or_interrupted(Failure::of(ExitCode::Build, &error)))
+    report.map_err(|error| {
+        let failure = match error {
+            BuildError::VendorTool { what, next } => Failure::new(ExitCode::Build, what).next(next),
+            error => Failure::of(ExitCode::Build, &error),
+        };
+        context.or_interrupted(failure)
+    })
 }
 
 fn request(
@@ -100,6 +107,7 @@ fn request(
     config: &Config,
     planned: &Planned,
     inputs: &Inputs,
+    ready: Option<&Ready>,
     settings: BuildSettings,
     logs: Utf8PathBuf,
 ) -> Result<BuildRequest> {
@@ -155,6 +163,11 @@ fn request(
             logs,
         },
         toolchain: planned.toolchain.clone(),
+        root: match ready {
+            Some(Ready::Root(root)) => root.file_system(),
+            _ => RootFs::Host,
+        },
+        vendor_tool: inputs.vendor_tool.clone(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_build::VendorTool;
 use drivetrain_config::{Config, Repository};
 use drivetrain_fetch::Request;
 use drivetrain_model::{ComponentName, ExitCode, LockedInput};
@@ -14,7 +15,8 @@ use crate::context::{Context, source};
 use crate::failure::{Failure, Result};
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
-use crate::stage::{blocking, sources, transfer};
+use crate::stage::root::{self, RootInputs};
+use crate::stage::{blocking, sources, transfer, vendor};
 use crate::state::StateDirectory;
 
 /// The inputs on disk, verified.
@@ -25,19 +27,25 @@ pub struct Inputs {
     pub source_rpms: BTreeMap<ComponentName, Utf8PathBuf>,
     /// The vendor's userspace packages.
     pub userspace: Vec<Utf8PathBuf>,
+    /// The root that builds see, where it is not this host's own.
+    pub root: Option<RootInputs>,
+    /// The vendor's build tool, where that builds.
+    pub vendor_tool: Option<VendorTool>,
 }
 
 /// How many packages are fetched at a time: enough to keep a link busy with small files, and few for one server.
-const PARALLEL: usize = 8;
+pub const PARALLEL: usize = 8;
 /// How many are verified at a time; each takes a processor.
-const VERIFIED_AT_ONCE: usize = 4;
+pub const VERIFIED_AT_ONCE: usize = 4;
 
 /// Brings everything that a plan's build reads.
 pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Result<Inputs> {
     let devel = kernel_devel(context, config, planned).await?;
     let source_rpms = source_rpms(context, config, planned).await?;
     let userspace = userspace(context, config, planned).await?;
-    Ok(Inputs { devel, source_rpms, userspace })
+    let root = root::fetch(context, config, planned).await?;
+    let vendor_tool = vendor::fetch(context, config, planned).await?;
+    Ok(Inputs { devel, source_rpms, userspace, root, vendor_tool })
 }
 
 /// The development tree of the kernel, unpacked once for each kernel-devel RPM.

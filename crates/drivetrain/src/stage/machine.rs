@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_build::{Place, RemoteBuilder, Toolchain};
+use drivetrain_build::{BuildRoot, Place, RemoteBuilder, Toolchain};
 use drivetrain_config::{BuilderKind, Config, MachineSettings, Prepare};
 use drivetrain_host::{HostError, LocalSandbox, Machine, SshMachine};
 use drivetrain_machines::{
@@ -20,15 +20,17 @@ use crate::failure::{Failure, Result};
 use crate::provider;
 use crate::reporter::milliseconds;
 use crate::run_lock;
+use crate::stage::kayobe;
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
 use crate::stage::repositories::Repositories;
 
-/// How long a machine may take from being made to its first answer.
-const UP_PATIENCE: Duration = Duration::from_secs(900);
 const UP_PAUSE: Duration = Duration::from_secs(2);
-/// How long a reboot may take.
-const BOOT_PATIENCE: Duration = Duration::from_secs(900);
+
+/// How long a machine may take to boot.
+fn patience(settings: &MachineSettings) -> Duration {
+    Duration::from_secs(u64::from(settings.patience) * 60)
+}
 
 /// Where a plan's components are built.
 #[derive(Clone)]
@@ -37,15 +39,18 @@ pub enum Workshop {
     Here(Arc<LocalSandbox>),
     /// On a host that is there and as it should be.
     Host(RemoteBuilder),
-    /// On a host that is there and has to be made ready.
-    ToPrepare(Arc<SshMachine>),
-    /// On a machine that has to be made.
-    ToMake(Arc<dyn Provider>),
+    /// On a host that is there and has to be made ready; by the site's Kayobe configuration too, where that has a digest.
+    ToPrepare(Arc<SshMachine>, Option<Sha256Digest>),
+    /// On a machine that has to be made, and then made ready like that.
+    ToMake(Arc<dyn Provider>, Option<Sha256Digest>),
 }
 
-/// A machine that is ready, for as long as a build takes.
-pub struct Ready {
-    pub builder: RemoteBuilder,
+/// What was made ready to build in, for as long as a build takes.
+pub enum Ready {
+    /// A machine.
+    Machine(RemoteBuilder),
+    /// A root on this host.
+    Root(BuildRoot),
 }
 
 /// What is known of a builder that is another machine before anything is done to it.
@@ -56,26 +61,29 @@ pub async fn look(
 ) -> Result<(Workshop, Toolchain, Vec<String>)> {
     let Some(settings) = provider::settings(config) else { return Err(no_machine()) };
     if let BuilderKind::Ssh { ssh, .. } = &config.builder.kind {
-        let machine = Arc::new(provider::ssh_host(ssh).map_err(|error| of_host(&error))?);
+        let machine = SshMachine::new(provider::ssh_host(ssh)).map_err(|error| of_host(&error))?;
+        let machine = Arc::new(machine);
         machine.connect().await.map_err(|error| of_host(&error))?;
         let name = machine.name().to_owned();
         if let Some(prepare) = &settings.prepare {
-            let toolchain = promised(&name, &name, prepare, repositories);
+            let configured = kayobe::planned(prepare).await?;
+            let toolchain = promised(&name, &name, prepare, configured.as_ref(), repositories);
             let lines = vec![name, prepared_words(prepare)];
-            return Ok((Workshop::ToPrepare(machine), toolchain, lines));
+            return Ok((Workshop::ToPrepare(machine, configured), toolchain, lines));
         }
         let builder = install(context, settings, machine).await?;
         let toolchain = builder.toolchain(&context.cancel).await.map_err(|error| of_build(&error))?;
         return Ok((Workshop::Host(builder), toolchain, vec![name]));
     }
     let Some(provider) = provider::provider(config)? else { return Err(no_machine()) };
+    let prepare = settings.prepare.clone().unwrap_or_default();
+    let configured = kayobe::planned(&prepare).await?;
     let mut lines = vec![format!("a machine of {}", provider.name())];
     lines.extend(provider.check().await.map_err(|error| of_machine(&error))?);
     let image = provider.image().await.map_err(|error| of_machine(&error))?;
-    let prepare = settings.prepare.clone().unwrap_or_default();
     lines.push(prepared_words(&prepare));
-    let toolchain = promised("the machine", &image, &prepare, repositories);
-    Ok((Workshop::ToMake(provider), toolchain, lines))
+    let toolchain = promised("the machine", &image, &prepare, configured.as_ref(), repositories);
+    Ok((Workshop::ToMake(provider, configured), toolchain, lines))
 }
 
 fn no_machine() -> Failure {
@@ -84,6 +92,7 @@ fn no_machine() -> Failure {
 
 fn prepared_words(prepare: &Prepare) -> String {
     let mut words = Vec::new();
+    words.extend(prepare.kayobe.as_deref().map(kayobe::in_words));
     if prepare.sync {
         words.push("brought to the train's packages".to_owned());
     }
@@ -96,19 +105,32 @@ fn prepared_words(prepare: &Prepare) -> String {
     words.join(", ")
 }
 
-/// The tools of a machine that is not there yet. They follow from what it begins from, from the packages that it gets
-/// and from the repositories that these come from: all that is known before, and so the plan of a machine that nobody
-/// has to make.
-fn promised(name: &str, image: &str, prepare: &Prepare, repositories: &Repositories) -> Toolchain {
+/// The tools of a machine that is not there yet. They follow from what it begins from, from the site's configuration
+/// of it, from the packages that it gets and from the repositories that these come from: all that is known before, and
+/// so the plan of a machine that nobody has to make.
+fn promised(
+    name: &str,
+    image: &str,
+    prepare: &Prepare,
+    configured: Option<&Sha256Digest>,
+    repositories: &Repositories,
+) -> Toolchain {
     let states =
         repositories.train.iter().map(|repository| format!("{} {}\n", repository.id, repository.repomd));
-    let text = format!(
+    let mut text = format!(
         "drivetrain machine 1\n{image}\nsync {}\n{}\n{}",
         prepare.sync,
         prepare.packages.join("\n"),
         states.collect::<String>()
     );
-    let what = if prepare.sync { "brought to the train's packages" } else { "with the image's packages" };
+    if let Some(digest) = configured {
+        text.push_str(&format!("kayobe {digest}\n"));
+    }
+    let what = match (configured, prepare.sync) {
+        (_, true) => "brought to the train's packages",
+        (Some(_), false) => "configured by kayobe",
+        (None, false) => "with the image's packages",
+    };
     Toolchain {
         digest: Sha256Digest::of(text.as_bytes()),
         description: format!("that of {name}, {what}"),
@@ -132,10 +154,17 @@ async fn install(
 
 fn own_program() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()
-        .and_then(|path| Utf8PathBuf::from_path_buf(path).map_err(|_| std::io::Error::other("not UTF-8")));
-    path.map_err(|error| {
-        Failure::because(ExitCode::Failure, "drivetrain's own program cannot be found", &error)
-    })
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).map_err(|_| std::io::Error::other("not UTF-8")))
+        .map_err(|error| {
+            Failure::because(ExitCode::Failure, "drivetrain's own program cannot be found", &error)
+        })?;
+    if path.exists() {
+        return Ok(path);
+    }
+    // Linux adds to the name of a program whose file is gone that it is.
+    let shown = path.as_str().trim_end_matches(" (deleted)");
+    Err(Failure::new(ExitCode::Machine, format!("{shown} was replaced while it ran, by an upgrade perhaps"))
+        .next("run again: a machine gets the program that runs the plan"))
 }
 
 /// The machine that a run holds, so that it is given back whatever becomes of the run.
@@ -220,37 +249,44 @@ pub async fn ready(
     held: &Held,
 ) -> Result<Option<Ready>> {
     let Some(settings) = provider::settings(config) else { return Ok(None) };
-    let machine: Arc<dyn Machine> = match &planned.workshop {
+    let (machine, ssh, configured): (Arc<dyn Machine>, _, _) = match &planned.workshop {
         Workshop::Here(_) => return Ok(None),
         Workshop::Host(builder) => {
             held.uses(builder.machine());
-            return Ok(Some(Ready { builder: builder.clone() }));
+            return Ok(Some(Ready::Machine(builder.clone())));
         }
-        Workshop::ToPrepare(machine) => {
+        Workshop::ToPrepare(machine, configured) => {
+            let BuilderKind::Ssh { ssh, .. } = &config.builder.kind else { return Err(no_machine()) };
             let machine: Arc<dyn Machine> = machine.clone();
             take_host(context, settings, &machine, run, held).await?;
-            machine
+            (machine, provider::ssh_host(ssh), configured)
         }
-        Workshop::ToMake(provider) => {
+        Workshop::ToMake(provider, configured) => {
             sweep(context, provider.as_ref()).await;
             let leased = order(context, settings, provider, run, held).await?;
-            wait(context, provider.as_ref(), &leased).await?
+            let machine = wait(context, provider.as_ref(), &leased, patience(settings)).await?;
+            (machine, provider::ssh_leased(&leased), configured)
         }
     };
     held.uses(&machine);
     if let Some(prepare) = &settings.prepare {
+        let log = directory.join("kayobe.log");
+        if let (Some(kayobe), Some(configured)) = (&prepare.kayobe, configured) {
+            let tell = |progress| told(context, progress);
+            kayobe::run(context, kayobe, configured, machine.as_ref(), &ssh, &log, &tell).await?;
+        }
         make_ready(context, config, planned, settings, prepare, machine.as_ref(), directory).await?;
     }
     let builder = install(context, settings, machine).await?;
     let toolchain = builder.toolchain(&context.cancel).await.map_err(|error| of_build(&error))?;
-    require_macros(config, planned, &toolchain)?;
+    require_macros(config, planned, &toolchain, "builder.prepare.packages")?;
     context.reporter.emit(Event::MachineStep {
         step: "look at the tools".to_owned(),
         because: toolchain.description,
         changed: false,
         ms: 0,
     });
-    Ok(Some(Ready { builder }))
+    Ok(Some(Ready::Machine(builder)))
 }
 
 /// Takes a host that is there: it is prepared for one run at a time.
@@ -275,8 +311,8 @@ async fn take_host(
 }
 
 /// Whether packages will be called what the plan says.
-fn require_macros(config: &Config, planned: &Planned, found: &Toolchain) -> Result<()> {
-    let named = config.driver.macros.contains_key("KMP");
+pub fn require_macros(config: &Config, planned: &Planned, found: &Toolchain, key: &str) -> Result<()> {
+    let named = config.driver.macros.contains_key("KMP") || config.driver.vendor_tool.is_some();
     if named || found.kernel_module_package == planned.toolchain.kernel_module_package {
         return Ok(());
     }
@@ -285,7 +321,9 @@ fn require_macros(config: &Config, planned: &Planned, found: &Toolchain) -> Resu
         ExitCode::Plan,
         format!("the builder's RPM {has} %kernel_module_package, and the plan was made for the opposite"),
     )
-    .next("add kernel-rpm-macros to builder.prepare.packages or take it out, or say which by `macros: {KMP: …}` under `driver`"))
+    .next(format!(
+        "add kernel-rpm-macros to {key} or take it out, or say which by `macros: {{KMP: …}}` under `driver`"
+    )))
 }
 
 /// Removes what nobody needs any more. That this fails is told, and no reason not to build.
@@ -342,9 +380,14 @@ fn owner() -> String {
 }
 
 /// Waits until the machine lets us in.
-async fn wait(context: &Context, provider: &dyn Provider, leased: &Leased) -> Result<Arc<dyn Machine>> {
+async fn wait(
+    context: &Context,
+    provider: &dyn Provider,
+    leased: &Leased,
+    patience: Duration,
+) -> Result<Arc<dyn Machine>> {
     let started = Instant::now();
-    let machine = provider::ssh_leased(leased).map_err(|error| of_host(&error))?;
+    let machine = SshMachine::new(provider::ssh_leased(leased)).map_err(|error| of_host(&error))?;
     context.reporter.emit(Event::MachineDoing { doing: format!("waiting for {} to answer", machine.name()) });
     loop {
         let error = match machine.connect().await {
@@ -353,7 +396,7 @@ async fn wait(context: &Context, provider: &dyn Provider, leased: &Leased) -> Re
         };
         // Whoever answers with another key is not the machine that was made.
         let hopeless = matches!(error, HostError::HostKeyChanged { .. } | HostError::HostKeyUnknown { .. });
-        if hopeless || started.elapsed() > UP_PATIENCE {
+        if hopeless || started.elapsed() > patience {
             return Err(not_up(provider, leased, &error).await);
         }
         let pause = async {
@@ -400,21 +443,25 @@ async fn make_ready(
 ) -> Result<()> {
     let preparation = preparation(context, config, planned, settings, prepare_settings).await?;
     let log = directory.join("machine.log");
-    let reporter = context.reporter.clone();
-    let tell = move |progress| match progress {
+    let tell = |progress| told(context, progress);
+    prepare(machine, &preparation, &log, &tell, &context.cancel).await.map_err(|error| of_machine(&error))
+}
+
+/// Tells what becomes of a step.
+fn told(context: &Context, progress: Progress) {
+    match progress {
         // Looking takes seconds, and is told with what was found.
         Progress::Begins { .. } => {}
         Progress::ToDo { step, why } => {
-            reporter.emit(Event::MachineDoing { doing: format!("{step}: {why}") })
+            context.reporter.emit(Event::MachineDoing { doing: format!("{step}: {why}") });
         }
-        Progress::Done { step, because, changed, took } => reporter.emit(Event::MachineStep {
+        Progress::Done { step, because, changed, took } => context.reporter.emit(Event::MachineStep {
             step,
             because,
             changed,
             ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }),
-    };
-    prepare(machine, &preparation, &log, &tell, &context.cancel).await.map_err(|error| of_machine(&error))
+    }
 }
 
 async fn preparation(
@@ -451,7 +498,7 @@ async fn preparation(
         kernel_package: kernel.package.clone(),
         exec: prepare.exec.clone(),
         boot: prepare.boot,
-        boot_patience: BOOT_PATIENCE,
+        boot_patience: patience(settings),
     })
 }
 

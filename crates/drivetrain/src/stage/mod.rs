@@ -7,6 +7,7 @@
 pub mod build;
 pub mod fetch;
 pub mod install;
+pub mod kayobe;
 mod keys;
 pub mod machine;
 mod metadata;
@@ -14,9 +15,11 @@ pub mod plan;
 pub mod prove;
 pub mod publish;
 pub mod repositories;
+pub mod root;
 pub mod sources;
 mod transfer;
 pub mod userspace;
+pub mod vendor;
 
 use crate::failure::{Result, internal};
 

@@ -7,7 +7,7 @@ use drivetrain_config::{BuilderKind, Config};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
 use drivetrain_model::{ComponentAction, Event, ExitCode, Plan, Problem, Severity, Sha256Digest};
 use drivetrain_plan::{
-    Components, Existing, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
+    Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
 };
 use drivetrain_publish::{Address, RepositoryPath};
 
@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::repositories::Repositories;
-use crate::stage::{publish, sources, userspace};
+use crate::stage::{publish, root, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -42,12 +42,22 @@ pub struct Planned {
 pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
     let (here, mut repositories) =
         tokio::try_join!(this_host(context, config), Repositories::read(context, config))?;
-    let (workshop, toolchain, builder) = match here {
+    let (workshop, toolchain, mut builder) = match here {
         Some(here) => here,
-        None => machine::look(context, config, &repositories).await?,
+        None => {
+            let (workshop, toolchain, lines) = machine::look(context, config, &repositories).await?;
+            (workshop, Some(toolchain), lines)
+        }
     };
     let selection = select(config, &repositories.train, &repositories.vendor)?;
     let components = sources::components_of(context, config, &selection).await?;
+    let root = root::set(context, config, &mut repositories, &selection, &components).await?;
+    builder.extend(root.as_ref().map(RootSet::in_words));
+    let (toolchain, packages) = match (root, toolchain) {
+        (Some(root), _) => (root.toolchain, root.inputs),
+        (None, Some(toolchain)) => (toolchain, Vec::new()),
+        (None, None) => return Err(Failure::new(ExitCode::Internal, "nothing is known of what compiles")),
+    };
     let own = Arc::new(expected(config, &components));
     let userspace = userspace::make(context, config, &mut repositories, &own).await?;
     let cell = config.cell(selection.kernel.release.clone());
@@ -59,6 +69,7 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         description: toolchain.description.clone(),
         kernel_module_package: toolchain.kernel_module_package,
         builder,
+        packages,
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
@@ -76,18 +87,25 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
     Ok(Planned { plan, selection, components, userspace, repositories, toolchain, workshop, address })
 }
 
+/// Where it is built, by which of its own tools, and what the plan says of it.
+type Builder = (Workshop, Option<Toolchain>, Vec<String>);
+
 /// This host, where it is the builder.
-async fn this_host(context: &Context, config: &Config) -> Result<Option<(Workshop, Toolchain, Vec<String>)>> {
+async fn this_host(context: &Context, config: &Config) -> Result<Option<Builder>> {
     if config.builder.kind != BuilderKind::Sandbox {
         return Ok(None);
     }
     let host = LocalSandbox::new(SandboxOptions::new(context.state.sandbox()))
         .await
         .map_err(|error| no_builder(&error))?;
+    if !config.builder.root.is_host() {
+        // Its tools are not what builds.
+        return Ok(Some((Workshop::Here(Arc::new(host)), None, Vec::new())));
+    }
     let toolchain = Toolchain::probe(&host, &RootFs::Host, &context.state.toolchain())
         .await
         .map_err(|error| no_tools(&error))?;
-    Ok(Some((Workshop::Here(Arc::new(host)), toolchain, Vec::new())))
+    Ok(Some((Workshop::Here(Arc::new(host)), Some(toolchain), Vec::new())))
 }
 
 fn no_builder(error: &HostError) -> Failure {

@@ -31,15 +31,18 @@ pub struct Whole {
 }
 
 impl Repositories {
-    /// Reads all of them, at the same time: what the plan asks for, or everything where userspace packages are wanted.
+    /// Reads all of them, at the same time: what the plan asks for, or everything where packages are wanted with all that
+    /// they need.
     pub async fn read(context: &Context, config: &Config) -> Result<Self> {
         let kernels = ["kernel-core", "kernel-devel"].map(str::to_owned);
-        let source = [config.driver.source.clone()];
+        let tool = config.driver.vendor_tool.as_ref().map(|tool| tool.package.clone());
+        let source: Vec<String> = [config.driver.source.clone()].into_iter().chain(tool).collect();
         let driver = config.driver.repository_id.clone();
+        let asks_for_all = config.driver.userspace.is_some() || !config.builder.root.is_host();
         let all: Vec<(RepositoryId, &Repository)> = config.repositories().collect();
         let reading = all.iter().map(|(id, repository)| {
             let names: &[String] = if *id == driver { &source } else { &kernels };
-            metadata::read(context, id, repository, names, config.driver.userspace.is_some())
+            metadata::read(context, id, repository, names, asks_for_all)
         });
         let (mut train, known): (Vec<RepositoryMetadata>, Vec<Known>) =
             try_join_all(reading).await?.into_iter().unzip();

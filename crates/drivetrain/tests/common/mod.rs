@@ -118,6 +118,8 @@ pub struct Settings {
     pub include: Vec<String>,
     pub extra: Vec<PathBuf>,
     pub macros: Vec<(String, String)>,
+    /// What builds the components, where it is not the default.
+    pub build: Option<String>,
     /// The driver stack of the lab.
     pub stack: String,
     /// Takes the vendor's packages without looking at their signatures.
@@ -154,6 +156,7 @@ impl Settings {
             extra: Vec::new(),
             // The lab's spec files make kmod packages without the macro of Enterprise Linux.
             macros: vec![("KMP".to_owned(), "1".to_owned())],
+            build: None,
             stack: "doca-mini".to_owned(),
             unsigned: false,
             userspace: Vec::new(),
@@ -219,6 +222,9 @@ impl Settings {
         login(&mut text, "    ");
         if let Some(source) = &self.source {
             writeln!(text, "  source: {source}").unwrap();
+        }
+        if let Some(build) = &self.build {
+            writeln!(text, "  build: {build}").unwrap();
         }
         if !self.include.is_empty() {
             writeln!(text, "  components: {{include: [{}]}}", self.include.join(", ")).unwrap();

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::processes::descendants;
+
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// A server that lets root in with one key.
@@ -34,7 +38,8 @@ impl Sshd {
         let place = directory.display();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/host\nAuthorizedKeysFile {place}/user.pub\n\
-             PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxStartups 50\n"
+             PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxStartups 50\n\
+             AcceptEnv LANG LC_*\n"
         );
         fs::write(directory.join("config"), config).unwrap();
         let process = Command::new(SSHD)
@@ -52,6 +57,15 @@ impl Sshd {
             std::thread::sleep(Duration::from_millis(20));
         }
         Some(server)
+    }
+
+    /// Ends all connections, as a network does; how many processes that were. What runs at their end goes on.
+    pub fn drop_connections(&self) -> usize {
+        let all = descendants(i32::try_from(self.process.id()).unwrap());
+        let sessions = all.iter().filter(|process| process.name.starts_with("sshd"));
+        sessions
+            .filter(|process| kill_process(Pid::from_raw(process.pid).unwrap(), Signal::KILL).is_ok())
+            .count()
     }
 
     /// Its public key: type and base64.
