@@ -117,6 +117,24 @@ fn an_interrupted_build_leaves_no_process_there_and_the_next_run_goes_on() {
 }
 
 #[test]
+fn a_network_that_drops_in_the_midst_of_a_build_costs_nothing() {
+    let Some((mut site, server, _)) = site_with_builder(Site::new()) else { return };
+    site.configure(common::Settings::slow);
+    let mut running = site.start(&["run"]);
+    assert!(running.reaches(|event| event["event"] == "component-started"));
+    // All connections, and nothing of what runs at their other end.
+    assert!(server.drop_connections() > 0);
+    running.end().succeeds();
+    let run = site.last_run();
+    assert_eq!(run.components("built"), MINI);
+    assert_eq!(run.published(), Some((1, false)));
+    for component in MINI {
+        let log = std::fs::read_to_string(run.directory.join(format!("logs/{component}.log"))).unwrap();
+        assert_eq!(log.matches("Executing(%build)").count(), 1, "{log}");
+    }
+}
+
+#[test]
 fn a_host_that_is_not_the_one_that_is_known_is_refused() {
     let Some((site, server, _)) = site_with_builder(Site::new()) else { return };
     server.write_known(&server.other_key());
@@ -151,10 +169,8 @@ fn a_host_that_is_prepared_is_used_by_one_run_at_a_time() {
     assert!(!place.join("holder").exists());
 }
 
-#[test]
-fn a_machine_of_a_killed_run_is_listed_and_removed() {
-    let Some(mut site) = Site::fetched() else { return };
-    let image = site.path("image.qcow2");
+/// A site whose machines are made under QEMU, from an image that nothing boots from; and the directory where they are.
+fn site_of_an_empty_image(more: &str) -> Option<(Site, std::path::PathBuf)> {
     let has = |program: &str| {
         Command::new(program)
             .arg("--version")
@@ -164,19 +180,45 @@ fn a_machine_of_a_killed_run_is_listed_and_removed() {
     };
     if !has("qemu-img") || !has("qemu-system-x86_64") {
         println!("skipped: there is no QEMU");
-        return;
+        return None;
     }
+    let mut site = Site::fetched()?;
+    let image = site.path("image.qcow2");
     let made = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("1M").status();
     assert!(made.unwrap().success());
     let machines = site.path("machines");
     site.configure(|settings| {
         settings.builder = Some(format!(
             "  kind: qemu\n  qemu: {{image: {}, memory: 256, cpus: 1, directory: {}}}\n  machine: {{urls: {{\"file://\": \
-             \"http://10.0.2.2:1\"}}}}",
+             \"http://10.0.2.2:1\"}}{more}}}",
             image.display(),
             machines.display()
         ));
     });
+    Some((site, machines))
+}
+
+#[test]
+fn a_machine_that_never_boots_is_given_up_with_what_its_console_said_and_removed() {
+    let Some((site, machines)) = site_of_an_empty_image(", patience: 1") else { return };
+    // Kept, since that is asked for; and removed by its name.
+    let output = site.run(&["run", "--keep"]).ends_with(9);
+    output
+        .says("did not come up")
+        .says("its console")
+        .says("`--keep` leaves the machine")
+        .says("is kept until ");
+    assert_eq!(names(&machines).len(), 1);
+    site.run(&["machines"]).succeeds().says("kept").says("ssh ");
+    site.run(&["gc"]).succeeds().says("nothing that nobody needs");
+    let lease = site.last_run().of("machine-asked")[0]["lease"].as_str().unwrap().to_owned();
+    site.run(&["gc", "--lease", &lease]).succeeds();
+    assert_eq!(names(&machines), Vec::<String>::new());
+}
+
+#[test]
+fn a_machine_of_a_killed_run_is_listed_and_removed() {
+    let Some((site, machines)) = site_of_an_empty_image("") else { return };
     site.run(&["plan", "--no-lock"]).succeeds().says("builder     a machine of QEMU on this host");
     assert_eq!(names(&machines), Vec::<String>::new(), "a plan makes nothing");
     site.run(&["machines"]).succeeds().says("There are no machines of drivetrain's");
