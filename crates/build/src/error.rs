@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use drivetrain_host::{Ending, HostError};
 use drivetrain_model::{Capability, ComponentName, KernelRelease, Sha256Digest};
 
-use crate::Diagnosis;
+use crate::{Diagnosis, DiagnosisKind};
 
 /// Why a build as a whole could not be tried. Components' failures are in the report instead.
 #[derive(Debug, thiserror::Error)]
@@ -207,8 +207,13 @@ pub enum ComponentError {
         path: Utf8PathBuf,
     },
     /// It failed on a builder that is another machine, and this is what was said there.
-    #[error("{0}")]
-    Elsewhere(String),
+    #[error("{said}")]
+    Elsewhere {
+        /// The error.
+        said: String,
+        /// Whether it follows from what is built.
+        of_the_source: bool,
+    },
     /// The sandbox refused.
     #[error("the builder could not run {component}")]
     Host {
@@ -230,6 +235,25 @@ pub enum ComponentError {
 }
 
 impl ComponentError {
+    /// Whether it follows from what is built, so that trying once more from the same would change nothing.
+    #[must_use]
+    pub fn is_of_the_source(&self) -> bool {
+        match self {
+            Self::Build(diagnosis) => matches!(
+                diagnosis.kind,
+                DiagnosisKind::Compiler
+                    | DiagnosisKind::Modpost
+                    | DiagnosisKind::Linker
+                    | DiagnosisKind::Configure
+                    | DiagnosisKind::Make
+                    | DiagnosisKind::Rpm
+            ),
+            Self::Elsewhere { of_the_source, .. } => *of_the_source,
+            Self::NoModules { .. } | Self::WrongKernel { .. } | Self::PassedOver { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Says of an error whether it is about space, which has an answer of its own.
     pub(crate) fn about_room(self, component: &ComponentName) -> Self {
         use io::ErrorKind::{QuotaExceeded, StorageFull};

@@ -167,6 +167,10 @@ pub struct Building {
     /// How many processes compile at once, all components together [default: builder.jobs].
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
+    /// Try again what did not build before from the same inputs; for `kernel: newest-buildable`, which passes over the
+    /// kernels that it is known of.
+    #[arg(long)]
+    pub retry: bool,
     /// Leave the machine that was made to build on if the run fails, until its lease ends; `drivetrain machines` says
     /// how to get in.
     #[arg(long)]

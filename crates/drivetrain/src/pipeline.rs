@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
-use drivetrain_model::{ComponentAction, Event, ExitCode, PlannedComponent, PublicationState, RunId, Stage};
+use drivetrain_model::{
+    ComponentAction, Event, ExitCode, KernelPolicy, PlannedComponent, PublicationState, RunId, Stage,
+};
 use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -54,7 +56,7 @@ impl Goal {
         Self {
             command: "build",
             lock: args.lock.clone(),
-            settings: BuildSettings { keep_going: args.building.keep_going, jobs: args.building.jobs },
+            settings: BuildSettings::from(&args.building),
             wait: !args.waiting.no_wait,
             may_build: true,
             publish: None,
@@ -84,7 +86,7 @@ impl Goal {
         Self {
             command: "run",
             lock: args.lock.clone(),
-            settings: BuildSettings { keep_going: args.building.keep_going, jobs: args.building.jobs },
+            settings: BuildSettings::from(&args.building),
             wait: !args.waiting.no_wait,
             may_build: true,
             publish: Some(args.why.clone()),
@@ -186,6 +188,16 @@ impl Run {
 
     /// All that there is to do; for the next kernel where the driver does not build for one and that is meant to be so.
     async fn stages(&self) -> Result<()> {
+        if self.goal.settings.retry {
+            stage::held_back::forget(&self.context);
+        }
+        while !self.attempt().await? {}
+        Ok(())
+    }
+
+    /// Whether it came to its end: otherwise the kernel that was planned for is known not to be built for, now, and the
+    /// next plan is for another.
+    async fn attempt(&self) -> Result<bool> {
         let mut planned = self.plan().await?;
         let lock = CellLock::take(&self.context, &planned.plan.cell, &self.id, self.goal.wait).await?;
         if lock.waited {
@@ -196,7 +208,8 @@ impl Run {
         if let Some(why) = &self.goal.publish
             && self.is_served(&planned).await?
         {
-            return stage::publish::settle(&self.context, &self.config, &planned.address.path, why).await;
+            stage::publish::settle(&self.context, &self.config, &planned.address.path, why).await?;
+            return Ok(true);
         }
         if let Some(why) = &self.goal.publish
             && !self.goal.undo_rollback
@@ -218,7 +231,14 @@ impl Run {
         let settings = self.goal.settings;
         let building =
             stage::build::make(&self.context, &self.config, &planned, inputs, ready.as_ref(), settings, logs);
-        let built = reporter.stage(Stage::Build, building).await?;
+        let built = match reporter.stage(Stage::Build, building).await {
+            Err(_) if self.falls_back(&planned) => {
+                let why = "the driver does not build for its kernel";
+                self.held.give_back(&self.context, false, why).await?;
+                return Ok(false);
+            }
+            built => built?,
+        };
         // Nothing of what is left to do needs it.
         self.held.give_back(&self.context, false, "what it was for is built").await?;
         let proving = stage::prove::make(&self.context, &self.config, &mut planned, built, &self.directory);
@@ -231,7 +251,14 @@ impl Run {
                 stage::publish::publish(context, config, &planned, proven, &self.id, why, replace);
             reporter.stage(Stage::Publish, publishing).await?;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether a build that failed leads to an older kernel: it failed by what is built, and the policy says so.
+    fn falls_back(&self, planned: &Planned) -> bool {
+        planned.plan.kernel.policy == KernelPolicy::NewestBuildable
+            && !self.context.cancel.is_cancelled()
+            && stage::held_back::known(&self.context, &planned.plan).is_some()
     }
 
     /// What is built in, where it is not this host as it is and something has to be built.

@@ -120,6 +120,11 @@ impl StateDirectory {
         self.0.join("roots")
     }
 
+    /// Components that do not build, by key.
+    pub fn failed(&self) -> Utf8PathBuf {
+        self.0.join("failed")
+    }
+
     /// Finished components, by key.
     pub fn components(&self) -> Utf8PathBuf {
         self.0.join("components")

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cell, ComponentName, RunId, Sha256Digest};
+use crate::{Cell, ComponentName, HeldBack, RunId, Sha256Digest};
 
 /// An event with the moment at which it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +93,12 @@ pub enum Event {
         build: usize,
         /// How many are taken from earlier runs.
         reuse: usize,
+    },
+    /// A newer kernel of the train is passed over: the driver does not build for it.
+    HeldBack {
+        /// Which, and why.
+        #[serde(flatten)]
+        held: Box<HeldBack>,
     },
     /// A stage began.
     StageStarted {

@@ -30,6 +30,7 @@ pub use name::{
 pub use nevra::{Nevra, NevraError};
 pub use package::Package;
 pub use plan::{
-    ComponentAction, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel, PlannedPackage,
-    PlannedPublication, PlannedUserspace, Problem, PublicationState, Severity, SkippedComponent,
+    Advisory, ComponentAction, HeldBack, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel,
+    PlannedPackage, PlannedPublication, PlannedUserspace, Problem, PublicationState, Severity,
+    SkippedComponent,
 };

@@ -16,6 +16,8 @@ pub enum KernelPolicy {
     Exact(KernelRelease),
     /// The newest that is not newer than this one.
     Ceiling(KernelRelease),
+    /// The newest that the driver builds for.
+    NewestBuildable,
 }
 
 impl fmt::Display for KernelPolicy {
@@ -24,6 +26,7 @@ impl fmt::Display for KernelPolicy {
             Self::Latest => f.write_str("latest"),
             Self::Exact(release) => write!(f, "exactly {release}"),
             Self::Ceiling(release) => write!(f, "the newest up to {release}"),
+            Self::NewestBuildable => f.write_str("the newest that the driver builds for"),
         }
     }
 }
@@ -67,6 +70,60 @@ pub struct PlannedKernel {
     pub devel: Nevra,
     /// All kernels of the train, newest first, with what was thought of each.
     pub considered: Vec<KernelChoice>,
+    /// The newer kernels that the driver does not build for, newest first: nodes that stay on the chosen one go without
+    /// what these bring.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<HeldBack>,
+}
+
+/// A kernel of the train that the driver does not build for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// Its release.
+    pub release: KernelRelease,
+    /// The component that does not build.
+    pub component: ComponentName,
+    /// The first real error, with file and line where there is one.
+    pub error: String,
+    /// The log of that build, on the host that it was tried from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// What it brings over the kernel before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advisories: Vec<Advisory>,
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} does not build for it: {}", self.release, self.component, self.error)
+    }
+}
+
+/// What a distribution says of an update: `updateinfo.xml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advisory {
+    /// `RLSA-2026:1234`.
+    pub id: String,
+    /// `security`, `bugfix`, `enhancement`.
+    pub kind: String,
+    /// `Important`; empty where none is said.
+    pub severity: String,
+    /// In words.
+    pub title: String,
+    /// What it corrects: `CVE-2026-1234`.
+    pub cves: Vec<String>,
+}
+
+impl fmt::Display for Advisory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.severity.is_empty() { &self.kind } else { &self.severity };
+        write!(f, "{} ({what})", self.id)?;
+        match self.cves.as_slice() {
+            [] if self.title.is_empty() => Ok(()),
+            [] => write!(f, ": {}", self.title),
+            cves => write!(f, ": {}", cves.join(", ")),
+        }
+    }
 }
 
 /// One kernel of the train, and what the policy made of it.

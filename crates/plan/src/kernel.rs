@@ -2,7 +2,7 @@
 
 use drivetrain_config::Config;
 use drivetrain_model::{
-    Architecture, Evr, KernelChoice, KernelPolicy, KernelRelease, Package, PlannedKernel,
+    Architecture, Evr, HeldBack, KernelChoice, KernelPolicy, KernelRelease, Package, PlannedKernel,
 };
 
 use crate::Refusal;
@@ -24,7 +24,13 @@ struct Candidate<'a> {
 
 /// Chooses by the configuration's policy. A kernel without kernel-devel is not passed over for an older one:
 /// the nodes would boot it, and have no driver.
-pub(crate) fn choose<'a>(config: &Config, train: &'a [RepositoryMetadata]) -> Result<Chosen<'a>, Refusal> {
+/// With [`KernelPolicy::NewestBuildable`] those are passed over that the driver is known not to build for, and those that
+/// nothing can be built for.
+pub(crate) fn choose<'a>(
+    config: &Config,
+    train: &'a [RepositoryMetadata],
+    held_back: &[HeldBack],
+) -> Result<Chosen<'a>, Refusal> {
     let policy = &config.train.kernel;
     let arch = &config.train.arch;
     let devels = released(train, "kernel-devel", "kernel-devel-uname-r", arch);
@@ -39,8 +45,8 @@ pub(crate) fn choose<'a>(config: &Config, train: &'a [RepositoryMetadata]) -> Re
     if candidates.is_empty() {
         return Err(no_kernel(train, arch));
     }
-    let chosen = candidates.iter().position(|candidate| fits(policy, &candidate.release));
-    let considered = consider(&candidates, policy, chosen);
+    let chosen = candidates.iter().position(|candidate| fits(policy, candidate, held_back));
+    let considered = consider(&candidates, policy, chosen, held_back);
     let Some(candidate) = chosen.map(|position| &candidates[position]) else {
         return Err(nothing_fits(policy, &candidates).considering(considered));
     };
@@ -53,6 +59,7 @@ pub(crate) fn choose<'a>(config: &Config, train: &'a [RepositoryMetadata]) -> Re
         package: candidate.core.1.nevra.clone(),
         devel: devel.1.nevra.clone(),
         considered,
+        held_back: held_back.to_vec(),
     };
     Ok(Chosen { planned, core: candidate.core, devel })
 }
@@ -87,8 +94,12 @@ fn release_of(package: &Package, capability: &str) -> Option<KernelRelease> {
     KernelRelease::parse(&text).ok()
 }
 
-fn fits(policy: &KernelPolicy, release: &KernelRelease) -> bool {
+fn fits(policy: &KernelPolicy, candidate: &Candidate<'_>, held_back: &[HeldBack]) -> bool {
+    let release = &candidate.release;
     match policy {
+        KernelPolicy::NewestBuildable => {
+            candidate.devel.is_some() && !held_back.iter().any(|held| held.release == *release)
+        }
         KernelPolicy::Latest => true,
         KernelPolicy::Exact(wanted) => wanted == release,
         KernelPolicy::Ceiling(ceiling) => version_of(release) <= version_of(ceiling),
@@ -107,7 +118,12 @@ fn version_of(release: &KernelRelease) -> Evr {
     Evr::new(0, version, release.replace('-', "."))
 }
 
-fn consider(candidates: &[Candidate<'_>], policy: &KernelPolicy, chosen: Option<usize>) -> Vec<KernelChoice> {
+fn consider(
+    candidates: &[Candidate<'_>],
+    policy: &KernelPolicy,
+    chosen: Option<usize>,
+    held_back: &[HeldBack],
+) -> Vec<KernelChoice> {
     candidates
         .iter()
         .enumerate()
@@ -119,20 +135,28 @@ fn consider(candidates: &[Candidate<'_>], policy: &KernelPolicy, chosen: Option<
                 .devel
                 .map(|(repository, package)| (package.nevra.clone(), repository.id.clone())),
             chosen: chosen == Some(position),
-            why: why(candidate, policy, chosen == Some(position)),
+            why: why(candidate, policy, chosen == Some(position), held_back),
         })
         .collect()
 }
 
-fn why(candidate: &Candidate<'_>, policy: &KernelPolicy, chosen: bool) -> String {
+fn why(candidate: &Candidate<'_>, policy: &KernelPolicy, chosen: bool, held_back: &[HeldBack]) -> String {
+    let held = held_back.iter().find(|held| held.release == candidate.release);
+    if let (KernelPolicy::NewestBuildable, Some(held)) = (policy, held) {
+        return format!("{} does not build for it", held.component);
+    }
     let text = match policy {
+        KernelPolicy::NewestBuildable if chosen && held_back.is_empty() => "the newest of the train",
+        KernelPolicy::NewestBuildable if chosen => "the newest that is not known to fail",
+        KernelPolicy::NewestBuildable if candidate.devel.is_none() => "nothing can be built for it",
+        KernelPolicy::NewestBuildable => "older than the newest that is not known to fail",
         _ if chosen && candidate.devel.is_none() => "meant, but it has no kernel-devel",
         KernelPolicy::Latest if chosen => "the newest of the train",
         KernelPolicy::Latest => "older than the newest",
         KernelPolicy::Exact(_) if chosen => "the one that train.kernel names",
         KernelPolicy::Exact(_) => "not the one that train.kernel names",
         KernelPolicy::Ceiling(_) if chosen => "the newest that train.kernel allows",
-        KernelPolicy::Ceiling(_) if fits(policy, &candidate.release) => {
+        KernelPolicy::Ceiling(_) if fits(policy, candidate, held_back) => {
             "older than the newest that is allowed"
         }
         KernelPolicy::Ceiling(_) => "above the ceiling that train.kernel sets",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use drivetrain_config::Config;
 use drivetrain_model::{
-    InputRole, LockedInput, LockedRepository, Package, PlannedKernel, Problem, RepositoryId,
+    HeldBack, InputRole, LockedInput, LockedRepository, Package, PlannedKernel, Problem, RepositoryId,
 };
 
 use crate::metadata::{Found, RepositoryMetadata, visible};
@@ -38,13 +38,15 @@ pub struct ChosenPackage {
 }
 
 /// Chooses. Refuses where the train has no kernel that fits the policy, where that kernel has no kernel-devel,
-/// where the vendor's repository has no source package, or where two repositories disagree about a package.
+/// where the vendor's repository has no source package, or where two repositories disagree about a package. `held_back`
+/// are the kernels that the driver is known not to build for.
 pub fn select(
     config: &Config,
     train: &[RepositoryMetadata],
     vendor: &RepositoryMetadata,
+    held_back: &[HeldBack],
 ) -> Result<Selection, Refusal> {
-    let kernel = kernel::choose(config, train)?;
+    let kernel = kernel::choose(config, train, held_back)?;
     let considered = || kernel.planned.considered.clone();
     let source = source_package(config, vendor).map_err(|refusal| refusal.considering(considered()))?;
     let tool = tool_package(config, vendor).map_err(|refusal| refusal.considering(considered()))?;

@@ -112,7 +112,7 @@ fn names(components: &crate::Components) -> Vec<&str> {
 
 #[test]
 fn the_newest_kernel_by_version_is_chosen_not_by_text() {
-    let selection = select(&config("latest", ""), &train(&[OLD, NEW], &[OLD, NEW]), &vendor()).unwrap();
+    let selection = select(&config("latest", ""), &train(&[OLD, NEW], &[OLD, NEW]), &vendor(), &[]).unwrap();
     assert_eq!(selection.kernel.release.as_str(), format!("{NEW}.x86_64"));
     assert_eq!(selection.devel.input.role, InputRole::KernelDevel);
     assert_eq!(
@@ -132,14 +132,14 @@ fn a_policy_is_kept_to() {
         format!("{{ceiling: {OLD}.x86_64}}"),
         "{ceiling: 5.14.0-427.30.el9_4.x86_64}".to_owned(),
     ] {
-        let selection = select(&config(&kernel, ""), &train, &vendor()).unwrap();
+        let selection = select(&config(&kernel, ""), &train, &vendor(), &[]).unwrap();
         assert_eq!(selection.kernel.release.as_str(), format!("{OLD}.x86_64"), "{kernel}");
     }
 }
 
 #[test]
 fn a_kernel_without_kernel_devel_is_refused_with_the_snapshots_that_disagree() {
-    let refusal = select(&config("latest", ""), &train(&[OLD, NEW], &[OLD]), &vendor()).unwrap_err();
+    let refusal = select(&config("latest", ""), &train(&[OLD, NEW], &[OLD]), &vendor(), &[]).unwrap_err();
     assert_eq!(refusal.considered.len(), 2);
     assert_snapshot!(text(&refusal), @r"
     5.14.0-427.31.1.el9_4.x86_64 (kernel-core-5.14.0-427.31.1.el9_4.x86_64 in baseos (snapshot 20261101T000000)) has no kernel-devel: the newest is for 5.14.0-427.9.1.el9_4.x86_64, in appstream (snapshot 20261001T000000)
@@ -150,7 +150,7 @@ fn a_kernel_without_kernel_devel_is_refused_with_the_snapshots_that_disagree() {
 #[test]
 fn what_the_train_does_not_have_is_said() {
     let refuse = |kernel: &str, train: Vec<RepositoryMetadata>| {
-        text(&select(&config(kernel, ""), &train, &vendor()).unwrap_err())
+        text(&select(&config(kernel, ""), &train, &vendor(), &[]).unwrap_err())
     };
     assert_snapshot!(refuse("latest", train(&[], &[OLD])), @r"
     the train has no kernel-core for x86_64: looked in appstream (snapshot 20261001T000000), baseos (snapshot 20261101T000000)
@@ -166,7 +166,7 @@ fn what_the_train_does_not_have_is_said() {
     ");
     let mut empty = vendor();
     empty.packages.clear();
-    assert_snapshot!(text(&select(&config("latest", ""), &train(&[OLD], &[OLD]), &empty).unwrap_err()), @r"
+    assert_snapshot!(text(&select(&config("latest", ""), &train(&[OLD], &[OLD]), &empty, &[]).unwrap_err()), @r"
     doca-ofed at https://mirror.example/doca-ofed/ has no package doca-ofed-source, which holds the driver's source
     next: compare driver.version and driver.repository.url with the vendor's repository, and driver.source with the name of the package there
     ");
@@ -176,13 +176,13 @@ fn what_the_train_does_not_have_is_said() {
 fn an_excluded_package_is_not_seen_and_a_lower_priority_number_wins() {
     let mut excluding = train(&[OLD, NEW], &[OLD, NEW]);
     excluding[1].exclude = vec!["kernel-core-5.14.0-427.31*".to_owned()];
-    let selection = select(&config("latest", ""), &excluding, &vendor()).unwrap();
+    let selection = select(&config("latest", ""), &excluding, &vendor(), &[]).unwrap();
     assert_eq!(selection.kernel.release.as_str(), format!("{OLD}.x86_64"));
     let mut preferring = train(&[NEW], &[OLD, NEW]);
     let mut preferred = repository("site", None, vec![core(OLD)]);
     preferred.priority = 10;
     preferring.push(preferred);
-    let selection = select(&config("latest", ""), &preferring, &vendor()).unwrap();
+    let selection = select(&config("latest", ""), &preferring, &vendor(), &[]).unwrap();
     assert_eq!(selection.kernel.release.as_str(), format!("{OLD}.x86_64"));
 }
 
@@ -192,7 +192,7 @@ fn one_package_with_two_contents_is_refused() {
     let mut other = devel(NEW);
     other.checksum = Sha256Digest::of(b"something else").into();
     twice[1].packages.push(other);
-    let said = text(&select(&config("latest", ""), &twice, &vendor()).unwrap_err());
+    let said = text(&select(&config("latest", ""), &twice, &vendor(), &[]).unwrap_err());
     assert!(said.starts_with(&format!("kernel-devel-{NEW}.x86_64 is in appstream")), "{said}");
 }
 
@@ -233,7 +233,7 @@ fn the_sites_own_source_takes_the_vendors_place() {
     let iser = found.ordered.iter().find(|component| component.name.as_str() == "iser").unwrap();
     assert_eq!(iser.source.sha256, Sha256Digest::of(b"own"));
     assert!(found.skipped.iter().any(|skipped| skipped.why.contains("takes the place of")));
-    let selection = select(&config("latest", ""), &train(&[NEW], &[NEW]), &vendor()).unwrap();
+    let selection = select(&config("latest", ""), &train(&[NEW], &[NEW]), &vendor(), &[]).unwrap();
     let plan = plan(&config("latest", ""), &selection, &found, None, &tools(), &Existing::default());
     assert_eq!(plan.lock.input(InputRole::ExtraSource).unwrap().url, url);
 }
@@ -275,7 +275,7 @@ fn tools() -> Tools {
 #[test]
 fn what_is_finished_is_reused_and_what_is_served_is_not_published_again() {
     let config = config("latest", "");
-    let selection = select(&config, &train(&[NEW], &[NEW]), &vendor()).unwrap();
+    let selection = select(&config, &train(&[NEW], &[NEW]), &vendor(), &[]).unwrap();
     let components = components(&config, &stack()).unwrap();
     let first = plan(&config, &selection, &components, None, &tools(), &Existing::default());
     assert!(first.components.iter().all(|component| component.action == ComponentAction::Build));
@@ -305,14 +305,14 @@ fn the_vendors_tool_is_an_input_of_every_component_that_it_builds() {
         config("latest", &text)
     };
     let train = train(&[NEW], &[NEW]);
-    assert_snapshot!(text(&select(&with(""), &train, &vendor()).unwrap_err()), @r"
+    assert_snapshot!(text(&select(&with(""), &train, &vendor(), &[]).unwrap_err()), @r"
     doca-ofed at https://mirror.example/doca-ofed/ has no package doca-extra, which has the vendor's build tool
     next: name the package that has doca-kernel-support as driver.vendor_tool.package, or leave driver.build out: drivetrain builds the source RPMs without that tool
     ");
     let made = |config: &Config, tool: &str| {
         let mut vendor = vendor();
         vendor.packages.push(package(tool, &[]));
-        let selection = select(config, &train, &vendor).unwrap();
+        let selection = select(config, &train, &vendor, &[]).unwrap();
         let components = components(config, &stack()).unwrap();
         let tools = Tools { kernel_module_package: false, builder: vec!["b".to_owned()], ..tools() };
         plan(config, &selection, &components, None, &tools, &Existing::default())
@@ -339,7 +339,7 @@ fn the_vendors_tool_is_an_input_of_every_component_that_it_builds() {
 #[test]
 fn a_changed_component_changes_the_keys_of_those_built_against_it_and_no_others() {
     let config = config("latest", "");
-    let selection = select(&config, &train(&[NEW], &[NEW]), &vendor()).unwrap();
+    let selection = select(&config, &train(&[NEW], &[NEW]), &vendor(), &[]).unwrap();
     let mut sources = stack();
     sources.push(source("knem", &["kmod-knem"], &[]));
     let keys = |sources: &[SourcePackage]| {
@@ -390,7 +390,7 @@ proptest! {
 fn a_builder_without_the_macros_of_enterprise_linux_is_told_of_once_it_matters() {
     let warnings = |driver: &str| {
         let config = config("latest", driver);
-        let selection = select(&config, &train(&[NEW], &[NEW]), &vendor()).unwrap();
+        let selection = select(&config, &train(&[NEW], &[NEW]), &vendor(), &[]).unwrap();
         let components = components(&config, &stack()).unwrap();
         let tools = Tools { kernel_module_package: false, ..tools() };
         let plan = plan(&config, &selection, &components, None, &tools, &Existing::default());

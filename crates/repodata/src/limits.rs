@@ -10,6 +10,8 @@ pub struct Limits {
     pub max_open_bytes: u64,
     /// Bytes of `modules.yaml` after decompression.
     pub max_modules_bytes: u64,
+    /// Bytes of `updateinfo.xml` after decompression.
+    pub max_updateinfo_bytes: u64,
     /// Packages of one metadata file.
     pub max_packages: u64,
     /// Bytes of one `<package>` element: the most that is held in memory at a time.
@@ -28,6 +30,7 @@ impl Default for Limits {
             max_repomd_bytes: 1 << 20,
             max_open_bytes: 4 << 30,
             max_modules_bytes: 256 << 20,
+            max_updateinfo_bytes: 512 << 20,
             max_packages: 1_000_000,
             max_package_bytes: 32 << 20,
             max_text_bytes: 64 << 10,

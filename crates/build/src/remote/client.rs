@@ -302,7 +302,10 @@ impl RemoteBuilder {
                 let entry = self.import(cache, component, cancel).await?;
                 (Outcome::Built, Some(entry))
             }
-            ComponentOutcome::Failed { error } => (Outcome::Failed(ComponentError::Elsewhere(error)), None),
+            ComponentOutcome::Failed { error } => {
+                let of_the_source = said.of_the_source;
+                (Outcome::Failed(ComponentError::Elsewhere { said: error, of_the_source }), None)
+            }
             ComponentOutcome::NotTried { why } => (Outcome::NotTried { why }, None),
         };
         Ok(ComponentReport {
@@ -549,6 +552,7 @@ fn not_tried(component: &Component) -> (String, Reported) {
         ms: 0,
         cpu_ms: None,
         phases: Vec::new(),
+        of_the_source: false,
     };
     (component.name.to_string(), said)
 }

@@ -5,7 +5,7 @@ use drivetrain_model::{ComponentName, ComponentOutcome, Event};
 use serde::{Deserialize, Serialize};
 
 use crate::Toolchain;
-use crate::report::{BuildReport, PhaseTime};
+use crate::report::{BuildReport, Outcome, PhaseTime};
 
 /// Begins each line of a worker's: what else is written comes from the system around it.
 const PREFIX: &str = "drivetrain-worker: ";
@@ -55,6 +55,9 @@ pub(crate) enum Said {
 pub(crate) struct Reported {
     pub(crate) name: ComponentName,
     pub(crate) outcome: ComponentOutcome,
+    /// Of a failure: whether it follows from what is built, and would be the same anywhere.
+    #[serde(default)]
+    pub(crate) of_the_source: bool,
     /// Its log, on that machine.
     pub(crate) log: Option<Utf8PathBuf>,
     pub(crate) ms: u64,
@@ -85,6 +88,7 @@ impl Said {
             .map(|component| Reported {
                 name: component.name.clone(),
                 outcome: component.outcome.to_event(),
+                of_the_source: matches!(&component.outcome, Outcome::Failed(error) if error.is_of_the_source()),
                 log: component.log.clone(),
                 ms: component.ms,
                 cpu_ms: component.cpu_ms,

@@ -14,9 +14,11 @@ use drivetrain_model::{Capability, ExitCode};
 use drivetrain_plan::{is_published, recipe};
 use fs_err as fs;
 
+use crate::cli::Building;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::fetch::Inputs;
+use crate::stage::held_back;
 use crate::stage::machine::{Ready, Workshop};
 use crate::stage::plan::Planned;
 
@@ -48,6 +50,14 @@ pub struct BuildSettings {
     pub keep_going: bool,
     /// Overrides `builder.jobs`.
     pub jobs: Option<NonZeroUsize>,
+    /// Try again what is known not to build.
+    pub retry: bool,
+}
+
+impl From<&Building> for BuildSettings {
+    fn from(building: &Building) -> Self {
+        Self { keep_going: building.keep_going, jobs: building.jobs, retry: building.retry }
+    }
 }
 
 /// Builds what the plan says.
@@ -65,6 +75,7 @@ pub async fn make(
     if report.cancelled {
         return Err(Failure::interrupted());
     }
+    held_back::remember(context, &report);
     match failure(&report) {
         Some(failure) => Err(failure),
         None => Ok(Built { report, devel: inputs.devel, userspace: inputs.userspace }),

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_config::Repository;
 use drivetrain_fetch::{Fetched, Source};
-use drivetrain_model::{Capability, Comparison, Evr, ExitCode, Nevra, Package, RepositoryId, Sha256Digest};
+use drivetrain_model::{
+    Advisory, Capability, Comparison, Evr, ExitCode, Nevra, Package, RepositoryId, Sha256Digest,
+};
 use drivetrain_plan::RepositoryMetadata;
 use drivetrain_repodata::{
     Decompressor, FileKind, Limits, Modules, Owner, PathPattern, Record, RecordKind, Repomd, RepositoryFile,
-    decompress, parse_repomd, read_filelists, read_modules, read_primary, read_whole_primary, who_owns,
+    decompress, parse_repomd, read_advisories, read_filelists, read_modules, read_primary,
+    read_whole_primary, who_owns,
 };
 use drivetrain_solve::{IndexBuilder, RepositoryIndex};
 use fs_err as fs;
@@ -93,6 +96,18 @@ pub async fn whole(
         None => place.index(&known.repomd).await?,
     };
     Ok((index, place.modules(&known.repomd).await?))
+}
+
+/// The advisories of a repository that bring packages of these names.
+pub async fn advisories(
+    context: &Context,
+    id: &RepositoryId,
+    known: &Known,
+    names: &'static [&'static str],
+) -> Result<Vec<(Advisory, Vec<Nevra>)>> {
+    let Some(record) = known.repomd.record(&RecordKind::Updateinfo) else { return Ok(Vec::new()) };
+    let place = Place { context, id, source: known.source.clone() };
+    place.read(record, move |opened, limits| Ok(read_advisories(opened, limits, names)?)).await
 }
 
 /// Who has which of these files, in one repository. The answer is kept: the lists of a distribution take seconds to read.

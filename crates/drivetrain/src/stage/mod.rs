@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod fetch;
+pub mod held_back;
 pub mod install;
 pub mod kayobe;
 mod keys;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
 use drivetrain_config::{BuilderKind, Config};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
-use drivetrain_model::{ComponentAction, Event, ExitCode, Plan, Problem, Severity, Sha256Digest};
+use drivetrain_model::{
+    ComponentAction, Event, ExitCode, HeldBack, KernelPolicy, Plan, PlannedComponent, Problem, Severity,
+    Sha256Digest,
+};
 use drivetrain_plan::{
     Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
 };
@@ -16,7 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::repositories::Repositories;
-use crate::stage::{publish, root, sources, userspace};
+use crate::stage::{held_back, publish, root, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -38,8 +41,63 @@ pub struct Planned {
     pub address: Address,
 }
 
+/// The packages by which advisories speak of kernels.
+const KERNELS: &[&str] = &["kernel-core", "kernel"];
+
 /// Makes the plan. Reads much, changes nothing outside of the state directory's caches.
+///
+/// Where the configuration asks for the newest kernel that the driver builds for, those are passed over that it is known
+/// not to build for.
 pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
+    let mut held_back: Vec<HeldBack> = Vec::new();
+    let mut planned = loop {
+        let planned = make_but(context, config, &held_back).await.map_err(|failure| {
+            // It went well for the kernel before: there is none left.
+            if held_back.is_empty() { failure } else { nothing_builds(&held_back, failure) }
+        })?;
+        if config.train.kernel != KernelPolicy::NewestBuildable {
+            break planned;
+        }
+        match held_back::known(context, &planned.plan) {
+            Some(known) => held_back.push(known),
+            None => break planned,
+        }
+    };
+    if !held_back.is_empty() {
+        let advisories = planned.repositories.advisories(context, config, KERNELS).await?;
+        held_back::sort_advisories(&mut planned.plan, &advisories);
+        for held in &planned.plan.kernel.held_back {
+            context.reporter.emit(Event::HeldBack { held: Box::new(held.clone()) });
+        }
+    }
+    let plan = &planned.plan;
+    let reuse = |component: &&PlannedComponent| matches!(component.action, ComponentAction::Reuse { .. });
+    let reuse = plan.components.iter().filter(reuse).count();
+    context.reporter.emit(Event::Planned {
+        cell: plan.cell.clone(),
+        lock: plan.lock.digest(),
+        build: plan.components.len() - reuse,
+        reuse,
+    });
+    Ok(planned)
+}
+
+/// That the driver builds for no kernel of the train, with the first error for each.
+fn nothing_builds(held_back: &[HeldBack], last: Failure) -> Failure {
+    let mut failure = Failure::new(ExitCode::Build, "the driver builds for no kernel of the train");
+    failure.considered = last.considered;
+    for held in held_back {
+        let log = held.log.as_ref().map(|log| format!("\nlog: {log}")).unwrap_or_default();
+        failure.causes.push(format!("{held}{log}"));
+    }
+    failure.next(
+        "correct the first of these (another driver version, driver.components.exclude); what changes is tried again, \
+         and with --retry everything is",
+    )
+}
+
+/// Makes the plan for the newest kernel that fits, but for these.
+async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) -> Result<Planned> {
     let (here, mut repositories) =
         tokio::try_join!(this_host(context, config), Repositories::read(context, config))?;
     let (workshop, toolchain, mut builder) = match here {
@@ -49,7 +107,7 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
             (workshop, Some(toolchain), lines)
         }
     };
-    let selection = select(config, &repositories.train, &repositories.vendor)?;
+    let selection = select(config, &repositories.train, &repositories.vendor, held_back)?;
     let components = sources::components_of(context, config, &selection).await?;
     let root = root::set(context, config, &mut repositories, &selection, &components).await?;
     builder.extend(root.as_ref().map(RootSet::in_words));
@@ -73,17 +131,6 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
-    let reuse = plan
-        .components
-        .iter()
-        .filter(|component| matches!(component.action, ComponentAction::Reuse { .. }))
-        .count();
-    context.reporter.emit(Event::Planned {
-        cell,
-        lock: plan.lock.digest(),
-        build: plan.components.len() - reuse,
-        reuse,
-    });
     Ok(Planned { plan, selection, components, userspace, repositories, toolchain, workshop, address })
 }
 

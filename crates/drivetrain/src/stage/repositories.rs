@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivetrain_config::{Config, Repository};
-use drivetrain_model::{ExitCode, Nevra, Package, RepositoryId};
+use drivetrain_model::{Advisory, ExitCode, Nevra, Package, RepositoryId};
 use drivetrain_plan::{Inventories, Inventory, RepositoryMetadata};
 use drivetrain_repodata::Modules;
 use futures_util::future::try_join_all;
@@ -52,6 +52,18 @@ impl Repositories {
             return Err(Failure::new(ExitCode::Internal, "a configuration without repositories"));
         };
         Ok(Self { train, vendor, known, whole: None })
+    }
+
+    /// The advisories of the train that bring packages of these names.
+    pub async fn advisories(
+        &self,
+        context: &Context,
+        config: &Config,
+        names: &'static [&'static str],
+    ) -> Result<Vec<(Advisory, Vec<Nevra>)>> {
+        let train = self.known.iter().filter(|(id, _)| **id != config.driver.repository_id);
+        let reading = train.map(|(id, known)| metadata::advisories(context, id, known, names));
+        Ok(try_join_all(reading).await?.into_iter().flatten().collect())
     }
 
     /// All packages; read when they are asked for first.

@@ -30,7 +30,7 @@ pub async fn make(
 /// The answer of the plan to what the configuration wants, without anything else of a plan.
 pub async fn ask(context: &Context, config: &Config) -> Result<Closure> {
     let mut repositories = Repositories::read(context, config).await?;
-    let selection = select(config, &repositories.train, &repositories.vendor)?;
+    let selection = select(config, &repositories.train, &repositories.vendor, &[])?;
     let components = sources::components_of(context, config, &selection).await?;
     let own = Arc::new(expected(config, &components));
     let set = make(context, config, &mut repositories, &own).await?;

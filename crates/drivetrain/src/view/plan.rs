@@ -6,13 +6,19 @@ use drivetrain_model::{
     ComponentAction, InputRole, KernelChoice, LockDifference, Plan, PlannedComponent, PublicationState,
 };
 
-use super::sentence::count;
+use super::sentence::{count, held_back};
 use super::words::{bytes, duration};
 
 /// The plan for people: what would happen, and why.
 pub fn plan(plan: &Plan) -> String {
     let mut text = String::new();
-    // Writing to a string cannot fail.
+    // Writing to a string cannot fail. What nodes have to go without is said first.
+    for held in &plan.kernel.held_back {
+        let _ = writeln!(text, "{}", held_back(held));
+        if let Some(log) = &held.log {
+            let _ = writeln!(text, "  log: {log}");
+        }
+    }
     let _ = write!(text, "{}", heading(plan));
     let _ = writeln!(text, "components");
     let width = plan.components.iter().map(|component| component.name.as_str().len()).max().unwrap_or(0);

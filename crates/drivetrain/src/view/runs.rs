@@ -401,6 +401,19 @@ fn wanted(directory: &Utf8Path) -> Vec<String> {
 /// What a run says at its end.
 pub fn conclusion(run: &RunId, directory: &Utf8Path, events: &[Stamped], ms: u64) -> String {
     let mut text = String::new();
+    let mut told = BTreeSet::new();
+    for stamped in events {
+        // The plan after a failure says once more what the one before said.
+        if let Event::HeldBack { held } = &stamped.event
+            && told.insert(&held.release)
+        {
+            let cves: Vec<&str> =
+                held.advisories.iter().flat_map(|advisory| &advisory.cves).map(String::as_str).collect();
+            let without =
+                if cves.is_empty() { String::new() } else { format!("; without {}", cves.join(", ")) };
+            let _ = writeln!(text, "Held back:  {held}{without}");
+        }
+    }
     let published = events.iter().rev().find_map(|stamped| match &stamped.event {
         Event::Published { location, version, unchanged, repo_file } => {
             Some((location, version, unchanged, repo_file))

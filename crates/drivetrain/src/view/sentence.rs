@@ -1,6 +1,6 @@
 //! An event as a line for people.
 
-use drivetrain_model::{ComponentOutcome, Event};
+use drivetrain_model::{ComponentOutcome, Event, HeldBack};
 
 use super::words::{bytes, duration};
 
@@ -92,6 +92,7 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
         Event::MachineGone { lease, resources, why } => {
             (Tone::Plain, format!("{lease} is gone ({why}): {}", resources.join(", ")))
         }
+        Event::HeldBack { held } => (Tone::Bad, held_back(held)),
         Event::Warning { message } => (Tone::Warning, message.clone()),
         Event::Planned { .. }
         | Event::StageStarted { .. }
@@ -102,6 +103,15 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
         | Event::RunFinished { .. } => return None,
     };
     Some(line)
+}
+
+/// A kernel that nodes do not get, and what they go without.
+pub fn held_back(held: &HeldBack) -> String {
+    let mut text = format!("held back: {held}");
+    for advisory in &held.advisories {
+        text.push_str(&format!("\n  without {advisory}"));
+    }
+    text
 }
 
 /// `1 module`, `18 modules`.
