@@ -14,6 +14,7 @@ mod job;
 mod lines;
 mod log;
 mod machine;
+mod output;
 mod sandbox;
 mod spawn;
 mod ssh;

@@ -7,16 +7,17 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::lines::LineSplitter;
 use crate::log::Log;
+use crate::output::{pump, sleep};
 use crate::spawn::spawn;
 use crate::{Ending, Finished, HostError, LineSink};
 
+/// Whose output it is that cannot be read.
+const OF: &str = "a script";
 /// How long the last of the output may take once all is killed.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -64,7 +65,7 @@ impl SystemScript {
             _ => process()(error),
         })?;
         let finishing = async {
-            pump(&mut output, &mut log, sink).await?;
+            pump(OF, &mut output, &mut log, sink, &mut |_| {}).await?;
             let status = child.wait().await.map_err(process())?;
             Ok(status.code().map_or(Ending::Killed, Ending::Exited))
         };
@@ -75,7 +76,9 @@ impl SystemScript {
         };
         child.kill().await.map_err(process())?;
         // The tree is gone when the last holder of the pipe is.
-        tokio::time::timeout(KILL_PATIENCE, pump(&mut output, &mut log, sink)).await.unwrap_or(Ok(()))?;
+        let mut look = |_: &[u8]| {};
+        let rest = pump(OF, &mut output, &mut log, sink, &mut look);
+        tokio::time::timeout(KILL_PATIENCE, rest).await.unwrap_or(Ok(()))?;
         Ok(Finished { ending: ended, elapsed: started.elapsed() })
     }
 
@@ -105,32 +108,5 @@ impl SystemScript {
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(&self.environment);
         command.stdin(Stdio::null()).current_dir("/").process_group(0);
         command
-    }
-}
-
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn pump(
-    output: &mut Receiver,
-    log: &mut Option<Log>,
-    sink: &mut dyn LineSink,
-) -> Result<(), HostError> {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut lines = LineSplitter::default();
-    loop {
-        let count = output.read(&mut buffer).await.map_err(HostError::process("a script"))?;
-        if count == 0 {
-            lines.finish(sink);
-            return Ok(());
-        }
-        if let Some(log) = log {
-            log.write(&buffer[..count])?;
-        }
-        lines.push(&buffer[..count], sink);
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +15,12 @@ use super::{BUILD_ID, arguments, etc, probe, tools};
 use crate::HostError;
 use crate::fs::{give, open_regular, remove_tree, set_mode};
 use crate::job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
-use crate::lines::LineSplitter;
 use crate::log::Log;
+use crate::output::{pump, sleep};
 use crate::spawn::{Group, spawn};
 
+/// Whose output it is that cannot be read.
+const OF: &str = "the sandbox";
 /// How long to wait for a killed tree to be gone. Only a process stuck in the kernel takes longer.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -164,9 +165,10 @@ impl LocalSandbox {
         let mut child = spawn(command).await.map_err(process())?;
 
         let mut refusal = Refusal::default();
-        let pump = pump(&mut output, &mut log, sink, &mut refusal);
+        let mut look = |bytes: &[u8]| refusal.look_at(bytes);
+        let pumping = pump(OF, &mut output, &mut log, sink, &mut look);
         let ending = tokio::select! {
-            result = pump => {
+            result = pumping => {
                 // Nobody holds the pipe any more: all of the tree has ended, or will write nothing further.
                 result?;
                 None
@@ -181,7 +183,8 @@ impl LocalSandbox {
                 // has asked to be killed with bubblewrap.
                 child.kill().await.map_err(process())?;
                 // The tree is gone when the last holder of the pipe is.
-                let rest = pump_rest(&mut output, &mut log, sink);
+                let mut look = |_: &[u8]| {};
+                let rest = pump(OF, &mut output, &mut log, sink, &mut look);
                 tokio::time::timeout(KILL_PATIENCE, rest).await.unwrap_or(Ok(()))?;
                 ending
             }
@@ -222,13 +225,6 @@ struct Terms<'a> {
     deadline: Option<Duration>,
 }
 
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Bubblewrap's own complaint, where one line of it is all that was ever said.
 ///
 /// It writes the line in pieces, which on a busy machine arrive one by one.
@@ -251,36 +247,6 @@ impl Refusal {
         let one_line = !message.contains(&b'\n');
         one_line.then(|| String::from_utf8_lossy(message).trim_end().to_owned())
     }
-}
-
-async fn pump(
-    output: &mut Receiver,
-    log: &mut Option<Log>,
-    sink: &mut dyn LineSink,
-    refusal: &mut Refusal,
-) -> Result<(), HostError> {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut lines = LineSplitter::default();
-    loop {
-        let count = output.read(&mut buffer).await.map_err(HostError::process("the sandbox"))?;
-        if count == 0 {
-            lines.finish(sink);
-            return Ok(());
-        }
-        refusal.look_at(&buffer[..count]);
-        if let Some(log) = log {
-            log.write(&buffer[..count])?;
-        }
-        lines.push(&buffer[..count], sink);
-    }
-}
-
-async fn pump_rest(
-    output: &mut Receiver,
-    log: &mut Option<Log>,
-    sink: &mut dyn LineSink,
-) -> Result<(), HostError> {
-    pump(output, log, sink, &mut Refusal::default()).await
 }
 
 /// Copies a file that a job may have made, or may have put something else in the place of.

@@ -25,6 +25,7 @@ use super::quote::{is_name, quote};
 use super::session::{Session, token};
 use crate::lines::LineSplitter;
 use crate::log::Log;
+use crate::output::sleep;
 use crate::{Ending, Finished, HostError, LineSink, Script};
 
 /// How long killing may take, with a connection that has to be made again.
@@ -71,13 +72,6 @@ const ENDED: &str = include_str!("remote/ended.sh");
 const KILL: &str = include_str!("remote/kill.sh");
 const REST: &str = include_str!("remote/rest.sh");
 const FORGET: &str = include_str!("remote/forget.sh");
-
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
 
 /// The script's variables, as lines for a shell. Without a language among them, it is English in UTF-8.
 fn environment(script: &Script) -> Result<String, HostError> {
