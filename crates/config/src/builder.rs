@@ -82,6 +82,17 @@ fn optional<T>(
     }
 }
 
+/// Packages, as dnf is told them.
+fn packages(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+    field.list(("a package", "packages"), problems, |text| {
+        if text.starts_with('-') || text.chars().any(char::is_control) {
+            Err(format!("{} is no package", quote(text)))
+        } else {
+            Ok(text.to_owned())
+        }
+    })
+}
+
 /// A file or directory of this host.
 fn path(field: &Field<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<Utf8PathBuf> {
     field.parsed("a path", problems, |text| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{optional, path};
+use super::{optional, packages, path};
 use crate::fields::{Field, Fields, Key, key};
 use crate::parse::Context;
 use crate::problems::{Problems, quote};
@@ -303,15 +303,7 @@ fn prepare(field: &Field<'_>, context: &Context<'_>, problems: &mut Problems<'_>
     let repositories = optional(&fields, "repositories", |field| field.boolean(problems));
     let sync = optional(&fields, "sync", |field| field.boolean(problems));
     let boot = optional(&fields, "boot", |field| field.boolean(problems));
-    let packages = optional(&fields, "packages", |field| {
-        field.list(("a package", "packages"), problems, |text| {
-            if text.starts_with('-') || text.chars().any(char::is_control) {
-                Err(format!("{} is no package", quote(text)))
-            } else {
-                Ok(text.to_owned())
-            }
-        })
-    });
+    let packages = optional(&fields, "packages", |field| packages(field, problems));
     let exec = optional(&fields, "exec", |field| {
         let items = field.items("mount points", problems)?;
         items.iter().map(|item| plain_path(item, problems)).collect::<Option<Vec<_>>>()

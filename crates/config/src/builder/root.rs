@@ -1,7 +1,7 @@
 //! Whose system builds see.
 
 use crate::fields::{Field, Fields};
-use crate::problems::{Problems, quote};
+use crate::problems::Problems;
 use crate::{BuildRoot, BuilderKind};
 
 /// What builds take of the train: compilers, rpmbuild with the macros by which packages are called kmod-NAME, and what
@@ -60,13 +60,7 @@ pub(super) fn root(
             Some(BuildRoot::Train { packages: PACKAGES.iter().map(|name| (*name).to_owned()).collect() })
         }
         (Whose::Train, Some(field)) => {
-            let packages = field.list(("a package", "packages"), problems, |text| {
-                if text.starts_with('-') || text.chars().any(char::is_control) {
-                    Err(format!("{} is no package", quote(text)))
-                } else {
-                    Ok(text.to_owned())
-                }
-            })?;
+            let packages = super::packages(&field, problems)?;
             Some(BuildRoot::Train { packages })
         }
     }
