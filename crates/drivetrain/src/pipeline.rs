@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
-use drivetrain_model::{
-    ComponentAction, Event, ExitCode, KernelPolicy, PlannedComponent, PublicationState, RunId, Stage,
-};
+use drivetrain_model::{ComponentAction, Event, ExitCode, KernelPolicy, PublicationState, RunId, Stage};
 use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
 use fs_err as fs;
 use jiff::Timestamp;
@@ -270,8 +268,7 @@ impl Run {
             let making = stage::root::ready(context, config, planned, host, root, &log);
             return Ok(Some(Ready::Root(context.reporter.stage(Stage::Machine, making).await?)));
         }
-        let build = |component: &PlannedComponent| component.action == ComponentAction::Build;
-        if !planned.plan.components.iter().any(build) {
+        if !planned.plan.builds() {
             return Ok(None);
         }
         let making = stage::machine::ready(context, config, planned, &self.id, &self.directory, &self.held);

@@ -256,6 +256,12 @@ pub struct Problem {
 }
 
 impl Plan {
+    /// Whether anything has to be built.
+    #[must_use]
+    pub fn builds(&self) -> bool {
+        self.components.iter().any(|component| component.action == ComponentAction::Build)
+    }
+
     /// Whether there is nothing to build and nothing to publish.
     #[must_use]
     pub fn is_done(&self) -> bool {

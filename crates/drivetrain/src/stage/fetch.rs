@@ -34,9 +34,9 @@ pub struct Inputs {
 }
 
 /// How many packages are fetched at a time: enough to keep a link busy with small files, and few for one server.
-pub const PARALLEL: usize = 8;
+const PARALLEL: usize = 8;
 /// How many are verified at a time; each takes a processor.
-pub const VERIFIED_AT_ONCE: usize = 4;
+const VERIFIED_AT_ONCE: usize = 4;
 
 /// Brings everything that a plan's build reads.
 pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Result<Inputs> {
@@ -110,19 +110,25 @@ async fn userspace(context: &Context, config: &Config, planned: &Planned) -> Res
     }
     let repository = &config.driver.repository;
     let trust = Trust::of(context, &config.driver.repository_id, repository).await?;
-    let requests = inputs.iter().map(|input| request(input, repository)).collect::<Result<Vec<_>>>()?;
+    let wanted = inputs.iter().map(|input| Ok((input, request(input, repository)?, &trust)));
+    verified(context, &wanted.collect::<Result<Vec<_>>>()?).await
+}
+
+/// Brings packages here, several at a time, and verifies each, whether it was there or not; their files, in this order.
+pub async fn verified(
+    context: &Context,
+    wanted: &[(&LockedInput, Request, &Trust)],
+) -> Result<Vec<Utf8PathBuf>> {
+    let requests: Vec<Request> = wanted.iter().map(|(_, request, _)| request.clone()).collect();
     let fetched = context
         .cache
         .downloader()
         .download_all(&requests, PARALLEL, &transfer::tell_all(&context.reporter))
         .await
         .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let verifying = requests.iter().zip(inputs).zip(&fetched).map(|((request, input), fetched)| {
-        let trust = &trust;
-        async move {
-            trust.accept(context, request, &input.nevra, fetched).await?;
-            Ok(fetched.path.clone())
-        }
+    let verifying = wanted.iter().zip(&fetched).map(|((input, request, trust), fetched)| async move {
+        trust.accept(context, request, &input.nevra, fetched).await?;
+        Ok(fetched.path.clone())
     });
     futures_util::stream::iter(verifying).buffered(VERIFIED_AT_ONCE).try_collect().await
 }

@@ -7,13 +7,11 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_build::{BuildError, BuildRoot, BuildRoots, Toolchain};
 use drivetrain_config::{BuildRoot as Whose, Config};
-use drivetrain_fetch::Fetched;
 use drivetrain_host::LocalSandbox;
-use drivetrain_model::{ComponentAction, Event, ExitCode, InputRole, LockedInput, Sha256Digest};
+use drivetrain_model::{Event, ExitCode, InputRole, LockedInput, Sha256Digest};
 use drivetrain_plan::{
     Components, Inventories, RootSet, Selection, build_requirements, root, root_files_to_look_up,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -21,7 +19,7 @@ use crate::reporter::milliseconds;
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
 use crate::stage::repositories::Repositories;
-use crate::stage::{blocking, fetch, transfer};
+use crate::stage::{blocking, fetch};
 
 /// The packages of the root that the configuration asks for; `None` where builds see this host.
 pub async fn set(
@@ -58,8 +56,7 @@ pub enum RootInputs {
 pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Result<Option<RootInputs>> {
     let inputs: Vec<&LockedInput> =
         planned.plan.lock.inputs.iter().filter(|input| input.role == InputRole::BuildRoot).collect();
-    let builds = planned.plan.components.iter().any(|planned| planned.action == ComponentAction::Build);
-    if inputs.is_empty() || !builds {
+    if inputs.is_empty() || !planned.plan.builds() {
         return Ok(None);
     }
     let mut trusted = BTreeMap::new();
@@ -92,19 +89,9 @@ pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Res
         })?;
         wanted.push((input, fetch::request(input, repository)?, trust));
     }
-    let requests: Vec<_> = wanted.iter().map(|(_, request, _)| request.clone()).collect();
-    let fetched: Vec<Fetched> = context
-        .cache
-        .downloader()
-        .download_all(&requests, fetch::PARALLEL, &transfer::tell_all(&context.reporter))
-        .await
-        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let verifying = wanted.iter().zip(&fetched).map(|((input, request, trust), fetched)| async move {
-        trust.accept(context, request, &input.nevra, fetched).await?;
-        Ok::<_, Failure>((input.nevra.file_name(), fetched.path.clone()))
-    });
-    let packages =
-        futures_util::stream::iter(verifying).buffered(fetch::VERIFIED_AT_ONCE).try_collect().await?;
+    let files = fetch::verified(context, &wanted).await?;
+    let names = wanted.iter().map(|(input, _, _)| input.nevra.file_name());
+    let packages = names.zip(files).collect();
     Ok(Some(RootInputs::Packages { digest, packages }))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_build::{ToolPackage, VendorTool};
 use drivetrain_config::{Config, Debuginfo};
-use drivetrain_model::{ComponentAction, ExitCode, Sha256Digest};
+use drivetrain_model::{ExitCode, Sha256Digest};
 use drivetrain_plan::{ChosenPackage, Origin};
 use drivetrain_rpmfile::{FileKind, RpmFile};
 use fs_err as fs;
@@ -25,7 +25,7 @@ pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Res
     let (Some(chosen), Some(settings)) = (&planned.selection.tool, &config.driver.vendor_tool) else {
         return Ok(None);
     };
-    if !planned.plan.components.iter().any(|component| component.action == ComponentAction::Build) {
+    if !planned.plan.builds() {
         return Ok(None);
     }
     let tool = package(context, config, chosen).await?;
