@@ -8,69 +8,38 @@ mod common;
 
 use std::process::Command;
 
-use camino::Utf8PathBuf;
+use common::boxed::{Boxed, PLACE};
 use common::repository::whole;
-use common::server::Server;
-use common::{MINI, Run, Site};
+use common::{MINI, Run};
 use drivetrain_lab::base64;
-use drivetrain_lab::container::{self, Container};
 
 /// What builds take, under the names of the lab's train.
 const PACKAGES: &str = "bubblewrap, cpio, elfutils-libelf-devel, gcc, kmod, make, patch, perl-interpreter, \
                         redhat-rpm-config, rpm-build, util-linux";
-/// Where everything of drivetrain's is there.
-const PLACE: &str = "/var/lib/drivetrain-builder";
-
-struct Prepared {
-    // Ends before the site looks for processes that were left behind.
-    container: Container,
-    site: Site,
-    _train: Server,
+fn prepared() -> Option<Boxed> {
+    Boxed::new(&format!("exec: [/tmp], packages: [{PACKAGES}]"))
 }
 
-impl Prepared {
-    fn new() -> Option<Self> {
-        let root = container::of_tests()?;
-        let mut site = Site::fetched()?;
-        let directory = Utf8PathBuf::from_path_buf(site.path("container")).unwrap();
-        std::fs::create_dir(&directory).unwrap();
-        let container = Container::start(&root, &directory).unwrap();
-        let www = site.lab.directory.join("www");
-        let train = Server::of(&www);
-        // It has this host's kernel, and its root file system is a directory of this host.
-        let section = format!(
-            "  kind: ssh\n  ssh: {{host: box, config: {}}}\n  machine: {{urls: {{\"file://{}\": \"{}\"}}}}\n  prepare: \
-             {{grow: false, boot: false, exec: [/tmp], packages: [{PACKAGES}]}}",
-            container.ssh_config("box").unwrap(),
-            www.display(),
-            train.url()
+/// Installs packages that no repository has, each with these lines of a spec file.
+fn install(host: &Boxed, packages: &[(&str, &str)]) {
+    let top = host.site.path("rpmbuild");
+    std::fs::create_dir_all(&top).unwrap();
+    for (name, tags) in packages {
+        let spec = top.join(format!("{name}.spec"));
+        let text = format!(
+            "Name: {name}\nVersion: 99\nRelease: 1\nSummary: {name}\nLicense: MIT\nBuildArch: noarch\n{tags}\n\
+             %description\n{name}\n%files\n"
         );
-        site.configure(|settings| settings.builder = Some(section));
-        Some(Self { container, site, _train: train })
+        std::fs::write(&spec, text).unwrap();
+        let mut rpmbuild = Command::new("rpmbuild");
+        rpmbuild.args(["-bb", "--quiet", "--define"]).arg(format!("_topdir {}", top.display())).arg(spec);
+        assert!(rpmbuild.status().unwrap().success());
     }
-
-    /// Installs packages that no repository has, each with these lines of a spec file.
-    fn install(&self, packages: &[(&str, &str)]) {
-        let top = self.site.path("rpmbuild");
-        std::fs::create_dir_all(&top).unwrap();
-        for (name, tags) in packages {
-            let spec = top.join(format!("{name}.spec"));
-            let text = format!(
-                "Name: {name}\nVersion: 99\nRelease: 1\nSummary: {name}\nLicense: MIT\nBuildArch: noarch\n{tags}\n\
-                 %description\n{name}\n%files\n"
-            );
-            std::fs::write(&spec, text).unwrap();
-            let mut rpmbuild = Command::new("rpmbuild");
-            rpmbuild.args(["-bb", "--quiet", "--define"]).arg(format!("_topdir {}", top.display())).arg(spec);
-            assert!(rpmbuild.status().unwrap().success());
-        }
-        for (name, _) in packages {
-            let package = std::fs::read(top.join(format!("RPMS/noarch/{name}-99-1.noarch.rpm"))).unwrap();
-            let text = base64::encode(&package);
-            let script =
-                format!("echo {text} | base64 -d >/root/p.rpm && rpm -i /root/p.rpm && rm /root/p.rpm");
-            self.container.ssh(&script).unwrap();
-        }
+    for (name, _) in packages {
+        let package = std::fs::read(top.join(format!("RPMS/noarch/{name}-99-1.noarch.rpm"))).unwrap();
+        let text = base64::encode(&package);
+        let script = format!("echo {text} | base64 -d >/root/p.rpm && rpm -i /root/p.rpm && rm /root/p.rpm");
+        host.container.ssh(&script).unwrap();
     }
 }
 
@@ -84,7 +53,7 @@ fn changed(run: &Run) -> Vec<String> {
 
 #[test]
 fn a_host_is_brought_to_the_train_once_and_found_so_afterwards() {
-    let Some(mut host) = Prepared::new() else { return };
+    let Some(mut host) = prepared() else { return };
     host.site.run(&["run"]).succeeds();
     let run = host.site.last_run();
     assert_eq!(
@@ -96,9 +65,8 @@ fn a_host_is_brought_to_the_train_once_and_found_so_afterwards() {
         whole(&host.site.repository(&host.site.lab.newer)),
         Ok(Some(host.site.served(&host.site.lab.newer)))
     );
-    let repositories =
-        host.container.ssh("ls /etc/yum.repos.d; grep -c gpgcheck=1 /etc/yum.repos.d/*").unwrap();
-    println!("{repositories}");
+    let options = host.container.ssh("findmnt -no OPTIONS /tmp").unwrap();
+    assert!(!options.contains("noexec") && options.contains("rw"), "{options}");
 
     // Another kernel, the same host.
     let older = host.site.lab.older.release.clone();
@@ -109,9 +77,9 @@ fn a_host_is_brought_to_the_train_once_and_found_so_afterwards() {
 
 #[test]
 fn packages_that_do_not_go_with_the_trains_are_named_by_dnf_and_nothing_is_built() {
-    let Some(host) = Prepared::new() else { return };
+    let Some(host) = prepared() else { return };
     // Newer than the train's, and another that insists on it.
-    host.install(&[("bc", ""), ("site-agent", "Requires: bc >= 99")]);
+    install(&host, &[("bc", ""), ("site-agent", "Requires: bc >= 99")]);
     let output = host.site.run(&["run"]).ends_with(9);
     output.says("bring all packages to the train's").says("site-agent");
     let run = host.site.last_run();
@@ -127,7 +95,7 @@ fn packages_that_do_not_go_with_the_trains_are_named_by_dnf_and_nothing_is_built
 
 #[test]
 fn a_disk_that_is_full_there_is_told_as_that() {
-    let Some(host) = Prepared::new() else { return };
+    let Some(host) = prepared() else { return };
     host.container.ssh(&format!("mkdir -p {PLACE}; mount -t tmpfs -o size=2m tmpfs {PLACE}")).unwrap();
     host.site.run(&["run"]).ends_with(9).says("No space left on device");
     // Room for the program and the inputs, and none for a build.

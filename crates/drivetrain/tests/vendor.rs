@@ -13,73 +13,52 @@ mod common;
 
 use std::process::Command;
 
-use camino::Utf8PathBuf;
+use common::boxed::{Boxed, PLACE};
 use common::repository::{Mirror, mirror, whole};
-use common::server::Server;
-use common::{MINI, Site, names};
-use drivetrain_lab::container::{self, Container};
+use common::{MINI, names};
 use rustix::process::Signal;
-
-/// Where everything of drivetrain's is in the container.
-const PLACE: &str = "/var/lib/drivetrain-builder";
 
 /// A site whose components are built by the vendor's tool in a container.
 struct Vendor {
-    // Ends before the site looks for processes that were left behind.
-    container: Container,
-    site: Site,
+    boxed: Boxed,
     /// What the lab serves, where something in it is replaced.
     mirror: Option<Mirror>,
-    _train: Server,
 }
 
 impl Vendor {
     fn new() -> Option<Self> {
-        let root = container::of_tests()?;
-        let mut site = Site::fetched()?;
-        let directory = Utf8PathBuf::from_path_buf(site.path("container")).unwrap();
-        std::fs::create_dir(&directory).unwrap();
-        let container = Container::start(&root, &directory).unwrap();
-        let www = site.lab.directory.join("www");
-        let train = Server::of(&www);
-        let section = format!(
-            "  kind: ssh\n  ssh: {{host: box, config: {}}}\n  machine: {{urls: {{\"file://{}\": \"{}\"}}}}\n  prepare: \
-             {{grow: false, sync: false, boot: false, packages: [gcc, rpm-build, bubblewrap]}}",
-            container.ssh_config("box").unwrap(),
-            www.display(),
-            train.url()
-        );
-        site.configure(|settings| {
-            settings.build = Some("vendor-tool".to_owned());
-            settings.builder = Some(section);
-        });
-        Some(Self { container, site, mirror: None, _train: train })
+        let mut boxed = Boxed::new("sync: false, packages: [gcc, rpm-build, bubblewrap]")?;
+        boxed.site.configure(|settings| settings.build = Some("vendor-tool".to_owned()));
+        Some(Self { boxed, mirror: None })
     }
 
     /// What a build leaves is a cache of drivetrain's own, and what its packages require.
     #[track_caller]
     fn leaves_nothing(&self) {
-        let left =
-            self.container.ssh(&format!("ls -A /tmp /var/tmp; ls {PLACE}/work | grep -v lock || :")).unwrap();
+        let left = self
+            .boxed
+            .container
+            .ssh(&format!("ls -A /tmp /var/tmp; ls {PLACE}/work | grep -v lock || :"))
+            .unwrap();
         let left: Vec<&str> = left.lines().filter(|line| !line.is_empty() && !line.ends_with(':')).collect();
         // Where scripts over SSH are kept while they run.
         let left: Vec<&str> = left.into_iter().filter(|name| !name.starts_with(".drivetrain-jobs")).collect();
         assert_eq!(left, [""; 0], "left in the container");
-        let installed = self.container.ssh("rpm -qa 'hello*' 'kmod-hello*' 'doca-kernel*'").unwrap();
+        let installed = self.boxed.container.ssh("rpm -qa 'hello*' 'kmod-hello*' 'doca-kernel*'").unwrap();
         assert_eq!(installed, "", "installed and left");
     }
 
     fn log(&self, name: &str) -> String {
-        let path = self.site.last_run().directory.join("logs").join(name);
+        let path = self.boxed.site.last_run().directory.join("logs").join(name);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// Takes another package in the place of the one that has the tool.
     fn with_tool(&mut self, file: &str, script: &str) {
         if self.mirror.is_none() {
-            let mirror = mirror(&self.site);
+            let mirror = mirror(&self.boxed.site);
             let www = mirror.www.display().to_string();
-            self.site.configure(|settings| (settings.vendor, settings.unsigned) = (www, true));
+            self.boxed.site.configure(|settings| (settings.vendor, settings.unsigned) = (www, true));
             self.mirror = Some(mirror);
         }
         let repository = self.mirror.as_ref().unwrap().vendor().0;
@@ -115,7 +94,7 @@ fn succeeds(command: &mut Command) {
 #[test]
 fn what_the_vendors_tool_built_is_proven_and_published_as_plain_packages() {
     let Some(vendor) = Vendor::new() else { return };
-    let site = &vendor.site;
+    let site = &vendor.boxed.site;
     let newer = &site.lab.newer;
     site.run(&["plan"]).succeeds().says("the vendor's own tool builds, from doca-extra-3.2.0-1.rhel9.noarch");
     site.run(&["run"]).succeeds();
@@ -158,7 +137,7 @@ fn what_the_vendors_tool_built_is_proven_and_published_as_plain_packages() {
         let manifest = std::fs::read_to_string(components.join(&key).join("manifest.json")).unwrap();
         if manifest.contains("\"component\": \"hello-user-kmod\"") {
             std::fs::remove_dir_all(components.join(&key)).unwrap();
-            vendor.container.ssh(&format!("rm -r {PLACE}/components/{key}")).unwrap();
+            vendor.boxed.container.ssh(&format!("rm -r {PLACE}/components/{key}")).unwrap();
         }
     }
     site.run(&["build"]).succeeds();
@@ -175,11 +154,11 @@ fn what_the_vendors_tool_built_is_proven_and_published_as_plain_packages() {
 #[ignore = "builds for minutes: scripts/test --machines"]
 fn the_vendors_tool_builds_the_whole_stack_and_userspace_goes_with_it() {
     let Some(mut vendor) = Vendor::new() else { return };
-    vendor.site.configure(|settings| {
+    vendor.boxed.site.configure(|settings| {
         settings.stack = "doca".to_owned();
         settings.userspace = vec!["doca-ofed-userspace".to_owned()];
     });
-    let site = &vendor.site;
+    let site = &vendor.boxed.site;
     println!("{}", site.run(&["run", "--why", "the vendor's tool"]).succeeds().stderr);
     let run = site.last_run();
     let mut built = run.components("built");
@@ -197,30 +176,30 @@ fn the_vendors_tool_builds_the_whole_stack_and_userspace_goes_with_it() {
 #[test]
 fn a_component_that_the_tool_cannot_build_is_told_with_its_first_error_and_the_others_are_kept() {
     let Some(mut vendor) = Vendor::new() else { return };
-    let trap = vendor.site.trap("broken-kmod");
-    vendor.site.configure(|settings| settings.extra = vec![trap]);
-    let output = vendor.site.run(&["build", "--keep-going"]).ends_with(5);
+    let trap = vendor.boxed.site.trap("broken-kmod");
+    vendor.boxed.site.configure(|settings| settings.extra = vec![trap]);
+    let output = vendor.boxed.site.run(&["build", "--keep-going"]).ends_with(5);
     output.says("broken-kmod did not build").says("broken.c:9");
-    let run = vendor.site.last_run();
+    let run = vendor.boxed.site.last_run();
     assert_eq!((run.components("built").len(), run.components("failed").len()), (2, 1));
     assert!(vendor.log("broken-kmod.log").contains("broken.c:9"));
     vendor.leaves_nothing();
-    vendor.site.configure(|settings| settings.extra.clear());
-    vendor.site.run(&["run"]).succeeds();
-    assert_eq!(vendor.site.last_run().components("reused"), MINI);
+    vendor.boxed.site.configure(|settings| settings.extra.clear());
+    vendor.boxed.site.run(&["run"]).succeeds();
+    assert_eq!(vendor.boxed.site.last_run().components("reused"), MINI);
 }
 
 #[test]
 fn a_run_that_is_killed_leaves_nothing_running_and_the_next_one_goes_on() {
     let Some(mut vendor) = Vendor::new() else { return };
-    vendor.site.configure(common::Settings::slow);
+    vendor.boxed.site.configure(common::Settings::slow);
     let build = |vendor: &Vendor| {
-        let mut running = vendor.site.start(&["run"]);
+        let mut running = vendor.boxed.site.start(&["run"]);
         assert!(running.reaches(|event| event["event"] == "component-started"));
         running
     };
     let tools = |vendor: &Vendor| -> Vec<String> {
-        let all = vendor.container.processes().unwrap();
+        let all = vendor.boxed.container.processes().unwrap();
         all.into_iter().filter(|line| line.contains("doca-kernel") || line.contains("rpmbuild")).collect()
     };
     let running = build(&vendor);
@@ -228,16 +207,19 @@ fn a_run_that_is_killed_leaves_nothing_running_and_the_next_one_goes_on() {
     running.signal(Signal::INT);
     running.end().ends_with(130);
     assert_eq!(tools(&vendor), Vec::<String>::new());
-    assert_eq!(vendor.container.ssh("find /tmp /var/tmp -name 'DOCA*' -o -name 'rpm-tmp*'").unwrap(), "");
+    assert_eq!(
+        vendor.boxed.container.ssh("find /tmp /var/tmp -name 'DOCA*' -o -name 'rpm-tmp*'").unwrap(),
+        ""
+    );
 
     // The worker alone, as when memory runs out.
     let running = build(&vendor);
-    vendor.container.ssh("pkill -KILL -f 'drivetrain-[0-9a-f]* worker build'").unwrap();
+    vendor.boxed.container.ssh("pkill -KILL -f 'drivetrain-[0-9a-f]* worker build'").unwrap();
     running.end().ends_with(5);
     assert_eq!(tools(&vendor), Vec::<String>::new());
 
-    vendor.site.run(&["run"]).succeeds();
-    assert_eq!(vendor.site.last_run().published(), Some((1, false)));
+    vendor.boxed.site.run(&["run"]).succeeds();
+    assert_eq!(vendor.boxed.site.last_run().published(), Some((1, false)));
     vendor.leaves_nothing();
 }
 
@@ -246,7 +228,7 @@ fn a_package_without_the_tool_and_a_tool_that_has_changed_are_refused_with_what_
     let Some(mut vendor) = Vendor::new() else { return };
     let tool = "/opt/mellanox/doca/tools/doca-kernel-support";
     vendor.with_tool("/opt/mellanox/doca/tools/doca-kernels", "#!/bin/sh\n");
-    let output = vendor.site.run(&["run"]).ends_with(4);
+    let output = vendor.boxed.site.run(&["run"]).ends_with(4);
     output
         .says("doca-extra-3.2.0-1.rhel9.noarch has no program doca-kernel-support")
         .says("driver.vendor_tool.package");
@@ -255,27 +237,28 @@ fn a_package_without_the_tool_and_a_tool_that_has_changed_are_refused_with_what_
         tool,
         "#!/bin/sh\necho \"doca-kernel-support: unrecognized option '--dirty'\" >&2\necho 'Usage: …' >&2\nexit 2\n",
     );
-    let output = vendor.site.run(&["run"]).ends_with(5);
+    let output = vendor.boxed.site.run(&["run"]).ends_with(5);
     output.says("does not take the options that drivetrain gives it").says("unrecognized option '--dirty'");
 
     // One that passes over a component, and ends well.
     vendor.with_tool(tool, "#!/bin/sh\nmkdir -p /tmp/x/logs\n: >/tmp/x/logs/other.log\necho Missing package hello-kmod, skipping\n");
-    let output = vendor.site.run(&["run"]).ends_with(5);
+    let output = vendor.boxed.site.run(&["run"]).ends_with(5);
     output.says("the vendor's tool did not build hello-kmod: Missing package hello-kmod, skipping");
     vendor.leaves_nothing();
 
     // One that builds what the plan leaves out.
-    let real = std::fs::read_to_string(vendor.site.lab.directory.join("doca-kernel-support")).unwrap();
+    let real = std::fs::read_to_string(vendor.boxed.site.lab.directory.join("doca-kernel-support")).unwrap();
     let deaf = real.replace("-t | --tarball) tarball=$2;", "-t | --tarball) :;");
     assert_ne!(real, deaf);
     vendor.with_tool(tool, &deaf);
-    vendor.site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
+    vendor.boxed.site.configure(|settings| settings.include = vec![MINI[0].to_owned()]);
     vendor
+        .boxed
         .site
         .run(&["run"])
         .succeeds()
         .says("the vendor's tool built hello-user-kmod, which is no component of the plan");
-    assert_eq!(vendor.site.last_run().components("built"), [MINI[0]]);
-    let served = vendor.site.served(&vendor.site.lab.newer);
+    assert_eq!(vendor.boxed.site.last_run().components("built"), [MINI[0]]);
+    let served = vendor.boxed.site.served(&vendor.boxed.site.lab.newer);
     assert!(served.iter().all(|name| !name.contains("hello-user")), "{served:?}");
 }

@@ -10,6 +10,7 @@
     reason = "each test takes what it needs, and ends where something fails"
 )]
 
+pub mod boxed;
 pub mod consumer;
 pub mod processes;
 pub mod repository;
