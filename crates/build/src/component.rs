@@ -178,11 +178,7 @@ impl Work<'_> {
     fn prepare_sandbox(&self) -> SandboxSpec {
         let mut sandbox = self.sandbox();
         sandbox.binds.push(Bind::read_only(&self.component.srpm, "/drivetrain/source.rpm"));
-        for (number, patch) in self.component.recipe.patches.iter().enumerate() {
-            sandbox
-                .binds
-                .push(Bind::read_only(&patch.path, format!("/drivetrain/patches/{number:04}.patch")));
-        }
+        sandbox.binds.extend(self.patches());
         for package in self.devel_packages() {
             sandbox
                 .binds
@@ -190,6 +186,15 @@ impl Work<'_> {
         }
         sandbox.binds.push(Bind::writable(self.needs_root(), "/drivetrain/needs"));
         sandbox
+    }
+
+    /// The patches, under names that say their order and are those which people know.
+    fn patches(&self) -> impl Iterator<Item = Bind> {
+        self.component.recipe.patches.iter().enumerate().map(|(number, patch)| {
+            let plain = |c: char| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' };
+            let name: String = patch.name.chars().take(100).map(plain).collect();
+            Bind::read_only(&patch.path, format!("/drivetrain/patches/{number:04}-{name}"))
+        })
     }
 
     /// What a dependent is built against: the packages of headers and symbol versions.
@@ -214,12 +219,7 @@ impl Work<'_> {
                 }
             }
         }
-        for number in 0..self.component.recipe.patches.len() {
-            let patch = &self.component.recipe.patches[number];
-            sandbox
-                .binds
-                .push(Bind::read_only(&patch.path, format!("/drivetrain/patches/{number:04}.patch")));
-        }
+        sandbox.binds.extend(self.patches());
         sandbox.binds.push(Bind::writable(self.shared.slots.directory(), inside::SLOTS));
         let ccache = &request.directories.ccache;
         sandbox.binds.push(Bind::writable(ccache.join("objects"), inside::CCACHE));

@@ -131,7 +131,11 @@ mod tests {
     fn every_input_changes_the_key_and_nothing_else_does() {
         let plain = key(|_| {}, "5.14.0-1.x86_64", &[]);
         assert_eq!(plain, key(|_| {}, "5.14.0-1.x86_64", &[]));
-        let patch = |path: &str| Patch { path: path.into(), sha256: Sha256Digest::of(b"patch") };
+        let patch = |path: &str| Patch {
+            name: path.to_owned(),
+            path: path.into(),
+            sha256: Sha256Digest::of(b"patch"),
+        };
         let others = [
             key(|_| {}, "5.14.0-2.x86_64", &[]),
             key(|r| r.debuginfo = Debuginfo::Keep, "5.14.0-1.x86_64", &[]),

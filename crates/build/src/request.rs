@@ -120,6 +120,8 @@ pub struct Recipe {
 /// A patch that is applied at the end of `%prep`, with `patch -p1`, in the source's top directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patch {
+    /// What people call it: its file's name. Not part of a component's identity.
+    pub name: String,
     /// Where it is. Not part of a component's identity: the digest is.
     pub path: Utf8PathBuf,
     /// Its SHA-256; checked before use.

@@ -26,6 +26,8 @@ pub enum DiagnosisKind {
     Make,
     /// rpmbuild's own complaint: a missing dependency, a file that `%files` lists and nobody made.
     Rpm,
+    /// A patch of the site's own does not apply to the source.
+    Patch,
     /// The disk is full.
     DiskFull,
     /// None of these; the last line is all there is.
@@ -67,6 +69,7 @@ pub fn triage(log: &str) -> Diagnosis {
     let mut best: Option<(u8, Diagnosis)> = None;
     let mut last = None;
     let mut dependencies_follow = false;
+    let mut patch = PatchWords::default();
     for (number, line) in log.lines().enumerate() {
         let line = line.trim_end();
         configuring = still_configuring(configuring, line);
@@ -74,7 +77,10 @@ pub fn triage(log: &str) -> Diagnosis {
             continue;
         }
         last = Some((number, line));
-        let found = if dependencies_follow {
+        patch.hear(line);
+        let found = if let Some(said) = patch.verdict(line) {
+            Some(Found::new(DiagnosisKind::Patch, said))
+        } else if dependencies_follow {
             Some(Found::new(DiagnosisKind::Rpm, format!("missing build dependency: {}", line.trim())))
         } else {
             look_at(line)
@@ -96,11 +102,47 @@ pub fn triage(log: &str) -> Diagnosis {
     Found::new(DiagnosisKind::Unknown, message.trim()).at(number)
 }
 
+/// What `patch` said of the patch that it is at.
+#[derive(Default)]
+struct PatchWords {
+    file: String,
+    said: Vec<String>,
+    in_the_source_already: bool,
+}
+
+impl PatchWords {
+    fn hear(&mut self, line: &str) {
+        if let Some(file) = line.strip_prefix("patching file ") {
+            self.file = file.to_owned();
+        } else if line.starts_with("can't find file to patch") {
+            self.said.push("the source has no such file".to_owned());
+        } else if line.contains("previously applied) patch detected") {
+            self.in_the_source_already = true;
+        } else if line.starts_with("Hunk #") && line.contains("FAILED at") {
+            let hunk = line.split(" -- ").next().unwrap_or(line);
+            self.said.push(format!("{}: {hunk}", self.file));
+        } else if line.starts_with("patch: **** ") {
+            self.said.push(line.trim_start_matches("patch: **** ").to_owned());
+        }
+    }
+
+    /// The sentence that a patch ends the build with, where this line is the one that says so.
+    fn verdict(&self, line: &str) -> Option<String> {
+        let name = line.strip_prefix("drivetrain: ")?.strip_suffix(" does not apply")?;
+        if self.in_the_source_already {
+            return Some(format!("the patch {name} is in the source already: take it out of driver.patches"));
+        }
+        let said: Vec<&str> = self.said.iter().take(3).map(String::as_str).collect();
+        let said = if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) };
+        Some(format!("the patch {name} does not apply to the source{said}"))
+    }
+}
+
 /// Lower is nearer to the cause. Of two lines with one rank the first counts.
 fn rank(found: &Found, configuring: bool) -> u8 {
     let probe = configuring || found.file.as_deref().is_some_and(is_probe);
     match found.kind {
-        DiagnosisKind::DiskFull => 0,
+        DiagnosisKind::DiskFull | DiagnosisKind::Patch => 0,
         DiagnosisKind::Compiler | DiagnosisKind::Modpost | DiagnosisKind::Linker if probe => 7,
         DiagnosisKind::CompilerDied => 1,
         DiagnosisKind::Compiler | DiagnosisKind::Modpost | DiagnosisKind::Linker => 1,

@@ -128,8 +128,7 @@ async fn patches_requirements_and_macros_come_from_the_configuration() {
     .unwrap();
     let mut recipe = Recipe::default();
     recipe.macros.insert("my_macro".to_owned(), "a b".to_owned());
-    recipe.patches =
-        vec![Patch { sha256: Sha256Digest::of(&std::fs::read(&patch).unwrap()), path: patch.clone() }];
+    recipe.patches = vec![read(&patch)];
     let component = bench.component_with(&srpm, &[], recipe);
     let error = failure(&bench.build(&[&component]).await, "odd");
     assert!(error.contains("needs also-odd") && error.contains("; and odd-tool >= 2"), "{error}");
@@ -141,6 +140,50 @@ async fn patches_requirements_and_macros_come_from_the_configuration() {
     std::fs::remove_dir_all(bench.path("components")).unwrap();
     let error = failure(&bench.build(&[&component]).await, "odd");
     assert!(error.contains("odd.patch is not what was planned"), "{error}");
+}
+
+/// A patch, as it is there.
+fn read(path: &camino::Utf8Path) -> Patch {
+    let sha256 = Sha256Digest::of(&std::fs::read(path).unwrap());
+    Patch { name: path.file_name().unwrap().to_owned(), path: path.to_owned(), sha256 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_does_not_fit_is_told_by_its_name_and_hunks() {
+    let Some(bench) = Bench::new().await else { return };
+    let srpm = source_rpm(&bench, "odd", "", "");
+    let error = async |name: &str, text: &str| {
+        let path = bench.path(name);
+        std::fs::write(&path, text).unwrap();
+        let recipe = Recipe { patches: vec![read(&path)], ..Recipe::default() };
+        let report = bench.build(&[&bench.component_with(&srpm, &[], recipe)]).await;
+        assert!(
+            !report.failures().next().unwrap().1.is_of_the_source(),
+            "it is the site's, not the kernel's"
+        );
+        failure(&report, "odd")
+    };
+    let first = "--- a/odd.c\n+++ b/odd.c\n@@ -1,1 +1,2 @@\n+/* PATCHED */\n #include <linux/module.h>\n";
+    // The first hunk fits, the second does not.
+    let half = format!("{first}@@ -50,2 +51,3 @@\n int not_there;\n+int new;\n int not_there_either;\n");
+    let said = error("half.patch", &half).await;
+    assert!(
+        said.contains("the patch half.patch does not apply to the source: odd.c: Hunk #2 FAILED at 5"),
+        "{said}"
+    );
+    let said = error("moved.patch", &first.replace("odd.c", "even.c")).await;
+    assert!(
+        said.contains("the patch moved.patch does not apply to the source: the source has no such file"),
+        "{said}"
+    );
+    let said = error(
+        "done.patch",
+        "--- a/odd.c\n+++ b/odd.c\n@@ -1,1 +1,1 @@\n-#include <linux/init.h>\n+#include <linux/module.h>\n",
+    )
+    .await;
+    assert!(said.contains("the patch done.patch is in the source already"), "{said}");
+    let said = error("text.patch", "this is no patch\n").await;
+    assert!(said.contains("text.patch does not apply to the source: Only garbage was found"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +199,7 @@ async fn a_patch_that_would_not_be_applied_is_an_error() {
     common::pack(&bench, &spec);
     let patch = bench.path("any.patch");
     std::fs::write(&patch, "").unwrap();
-    let patches = vec![Patch { sha256: Sha256Digest::of(b""), path: patch }];
+    let patches = vec![read(&patch)];
     let component = bench.component_with(&srpm, &[], Recipe { patches, ..Recipe::default() });
     let error = failure(&bench.build(&[&component]).await, "tools");
     assert!(error.contains("has no %build section"), "{error}");

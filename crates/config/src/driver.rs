@@ -7,6 +7,7 @@ use drivetrain_model::{Architecture, ComponentName, DriverVersion, RepositoryId,
 use crate::fields::{Field, Fields, Key, key};
 use crate::location::{absolute, is_url, remote};
 use crate::parse::Context;
+use crate::patches;
 use crate::problems::{Problems, quote};
 use crate::train::{RepositoryContext, repository};
 use crate::{
@@ -23,6 +24,7 @@ const DRIVER: &[Key] = &[
     key("components", "which components of the archive to build"),
     key("needs", "what components are built against, beside what their source RPMs say"),
     key("extra", "source RPMs beside those of the archive"),
+    key("patches", "patches of your own for components"),
     key("macros", "RPM macros to define for every component"),
     key("with", "build conditions to switch on"),
     key("without", "build conditions to switch off"),
@@ -116,6 +118,12 @@ pub(crate) fn read(
         None => Some(Vec::new()),
         Some(field) => extras(&field, context, problems),
     };
+    let patches = match fields.get("patches") {
+        None => Some(Vec::new()),
+        Some(field) => {
+            patches::read(&field, vendor_tool.as_ref().is_some_and(Option::is_some), context, problems)
+        }
+    };
     let macros = match fields.get("macros") {
         None => Some(BTreeMap::new()),
         Some(field) => macros(&field, problems),
@@ -149,6 +157,7 @@ pub(crate) fn read(
         macros: macros?,
         with: with?,
         without: without?,
+        patches: patches?,
         userspace: userspace?,
         vendor_tool: vendor_tool?,
     })

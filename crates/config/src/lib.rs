@@ -18,6 +18,7 @@ mod kayobe;
 mod layout;
 mod location;
 mod parse;
+mod patches;
 mod placeholders;
 mod problems;
 mod publish;
@@ -40,8 +41,8 @@ pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
     BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
-    DriverName, ExtraSource, Jobs, MachineSettings, OpenStackServer, Prepare, Publish, PublishDirectory,
-    PublishPulp, PublishTarget, PulpCredentials, QemuMachine, Repository, SshHost, Train, Userspace,
-    VendorTool, VendorVisibility, Verify,
+    DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, MachineSettings,
+    OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials,
+    QemuMachine, Repository, SshHost, Train, Userspace, VendorTool, VendorVisibility, Verify,
 };
 pub use template::config_template;

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use camino::Utf8PathBuf;
 use drivetrain_model::{
     Architecture, Cell, ComponentName, DriverVersion, KernelPolicy, KernelRelease, RepositoryId,
-    Sha256Digest, Snapshot, TrainName,
+    Sha256Digest, Snapshot, TrainName, VersionRange,
 };
 use serde::Serialize;
 use url::Url;
@@ -161,12 +161,53 @@ pub struct Driver {
     /// Build conditions to switch off (`rpmbuild --without`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// Patches of the site's own, on top of the components' source RPMs, in the order that they are applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<DriverPatch>,
     /// The vendor's userspace packages to publish beside the modules; absent for modules alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userspace: Option<Userspace>,
     /// The vendor's build tool, where that builds; absent where each source RPM is built by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor_tool: Option<VendorTool>,
+}
+
+/// A patch of the site's own for a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriverPatch {
+    /// The component.
+    pub component: ComponentName,
+    /// The file, as `patch -p1` takes it. Absolute.
+    pub path: Utf8PathBuf,
+    /// The versions of the source RPM that it is for; for another one the plan is refused. Absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<VersionRange>,
+    /// What has to hold of the kernel's headers; a kernel for which it does not is built for without the patch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<HeaderCondition>,
+}
+
+/// A question to the kernel's headers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderCondition {
+    /// The header as sources include it: `linux/dpll.h`.
+    pub file: String,
+    /// What has to hold of it.
+    pub is: HeaderTest,
+}
+
+/// What has to hold of a header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeaderTest {
+    /// It is there.
+    There,
+    /// It is not there.
+    Missing,
+    /// It is there, and has this text.
+    Contains(String),
+    /// It is not there, or does not have this text.
+    Lacks(String),
 }
 
 /// The vendor's tool that builds all components.

@@ -123,6 +123,12 @@ mistakes! {
     layout_leaves_directory: "{path: published}" => "{path: published, layout: \"../{kernel}\"}";
     base_url_without_scheme: "{path: published}" => "{path: published, base_url: repo.example.com}";
     publish_to_url: "{path: published}" => "{path: \"https://repo.example.com\"}";
+    patch_without_component: "  version: 3.2.0" => "  version: 3.2.0\n  patches: [{path: a.patch}]";
+    patch_from_a_server: "  version: 3.2.0" => "  version: 3.2.0\n  patches: [{component: iser, path: https://example.com/a.patch}]";
+    patch_bad_range: "  version: 3.2.0" => "  version: 3.2.0\n  patches: [{component: iser, path: a, source: 25.07 to 25.10}]";
+    patch_header_outside: "  version: 3.2.0" => "  version: 3.2.0\n  patches: [{component: iser, path: a, header: {file: ../../etc/passwd.h}}]";
+    patch_two_conditions: "  version: 3.2.0" => "  version: 3.2.0\n  patches: [{component: iser, path: a, header: {file: linux/dpll.h, contains: a, lacks: b}}]";
+    patches_with_the_vendor_tool: "  version: 3.2.0" => "  version: 3.2.0\n  build: vendor-tool\n  patches: [{component: iser, path: a}]";
     extra_url_without_checksum: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{url: https://example.com/x.src.rpm}]";
     extra_bad_checksum: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{url: https://example.com/x.src.rpm, sha256: abc}]";
     extra_path_and_url: "  version: 3.2.0" => "  version: 3.2.0\n  extra: [{url: https://example.com/x.src.rpm, path: a}]";

@@ -2,8 +2,9 @@
 
 use camino::Utf8Path;
 use drivetrain_config::{
-    BuildRoot, BuilderKind, ChannelName, Config, ConfigError, ExtraSource, HostConfigure, Jobs, KayobeGroup,
-    Location, PublishPulp, PublishTarget, PulpCredentials, VaultPassword, VendorVisibility, Verify, parse,
+    BuildRoot, BuilderKind, ChannelName, Config, ConfigError, ExtraSource, HeaderTest, HostConfigure, Jobs,
+    KayobeGroup, Location, PublishPulp, PublishTarget, PulpCredentials, VaultPassword, VendorVisibility,
+    Verify, parse,
 };
 use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
@@ -41,6 +42,9 @@ driver:
   components: {exclude: [knem]}
   needs: {iser: [mlnx-ofa_kernel]}
   extra: [{path: ./srpms}, {url: "https://example.com/x.src.rpm", sha256: "0000000000000000000000000000000000000000000000000000000000000000"}]
+  patches:
+    - {component: iser, path: fixes/a.patch, source: ">= 25.07, < 25.12", header: {file: linux/dpll.h, lacks: "a b"}}
+    - {component: iser, path: /fixes/b.patch, header: {file: linux/dpll.h, exists: false}}
   macros: {dist: .el9, _smp_build_ncpus: 0x10}
   with: [a]
   without: [b]
@@ -71,6 +75,14 @@ fn a_full_file_is_read_as_it_is_meant() {
     assert_eq!(lab.url.as_str(), "file:///site/www/lab/");
     assert_eq!(config.driver.repository.url.as_str(), "https://vendor.example.com/1.10/aarch64/");
     assert!(matches!(&config.driver.extra[0], ExtraSource::Path(path) if path == "/site/trains/srpms"));
+    let patches = &config.driver.patches;
+    assert_eq!(
+        (patches[0].path.as_str(), patches[1].path.as_str()),
+        ("/site/trains/fixes/a.patch", "/fixes/b.patch")
+    );
+    assert_eq!(patches[0].source.as_ref().unwrap().to_string(), ">= 25.07, < 25.12");
+    assert_eq!(patches[0].header.as_ref().unwrap().is, HeaderTest::Lacks("a b".to_owned()));
+    assert_eq!(patches[1].header.as_ref().unwrap().is, HeaderTest::Missing);
     assert_eq!(config.driver.macros["_smp_build_ncpus"], "0x10");
     let knem = ComponentName::parse("knem").unwrap();
     assert!(config.driver.components.reason_to_skip(&knem).is_some());
@@ -311,6 +323,8 @@ fn the_template_is_a_configuration_with_every_key() {
         "include",
         "needs",
         "extra",
+        "patches",
+        "header",
         "macros",
         "with",
         "without",

@@ -15,6 +15,7 @@ mod name;
 mod nevra;
 mod package;
 mod plan;
+mod range;
 
 pub use capability::{Capability, Comparison, Constraint};
 pub use cell::Cell;
@@ -31,6 +32,7 @@ pub use nevra::{Nevra, NevraError};
 pub use package::Package;
 pub use plan::{
     Advisory, ComponentAction, HeldBack, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel,
-    PlannedPackage, PlannedPublication, PlannedUserspace, Problem, PublicationState, Severity,
+    PlannedPackage, PlannedPatch, PlannedPublication, PlannedUserspace, Problem, PublicationState, Severity,
     SkippedComponent,
 };
+pub use range::{VersionRange, VersionRangeError};

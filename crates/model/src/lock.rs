@@ -98,6 +98,9 @@ pub struct LockedComponent {
     pub sha256: Sha256Digest,
     /// The components that it is built against, all of them earlier in the list.
     pub needs: Vec<ComponentName>,
+    /// The site's own patches on top of it, in order: file name and SHA-256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<(String, Sha256Digest)>,
     /// The digest over all that decides what this component's build yields: its own source, the kernel's
     /// devel package, the toolchain, the macros, and the keys of what it needs.
     pub key: Sha256Digest,
@@ -188,6 +191,9 @@ impl Lock {
             ));
         }
         for (position, component) in self.components.iter().enumerate() {
+            for (file, sha256) in &component.patches {
+                facts.push((format!("patch {file} of {}", component.name), sha256.to_string()));
+            }
             facts.push((
                 format!("component {}", component.name),
                 format!(

@@ -152,11 +152,27 @@ pub struct PlannedComponent {
     pub source: Nevra,
     /// What it is built against.
     pub needs: Vec<ComponentName>,
+    /// The site's own patches of it, in the order that they are applied, and those that this kernel does not take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<PlannedPatch>,
     /// What would be done.
     pub action: ComponentAction,
     /// Milliseconds that its last build took, as an estimate; absent where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate_ms: Option<u64>,
+}
+
+/// A patch of the site's own for a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPatch {
+    /// The name of its file.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: Sha256Digest,
+    /// Whether this kernel's build gets it.
+    pub applied: bool,
+    /// Why, in a few words; empty for one that is always applied.
+    pub why: String,
 }
 
 /// What would be done with a component.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::Refusal;
+use crate::patches::ComponentPatch;
 use crate::refusal::error;
 
 /// The component that the vendor's others are built against.
@@ -69,6 +70,8 @@ pub struct OrderedComponent {
     pub source: SourcePackage,
     /// What it is built against; all of it earlier in the list.
     pub needs: Vec<ComponentName>,
+    /// The site's own patches of it, in order; those that the kernel does not take among them.
+    pub patches: Vec<ComponentPatch>,
 }
 
 /// Takes the source RPMs apart: components in build order, and what is left out.
@@ -236,6 +239,7 @@ fn order(taken: &Taken<'_>, needs: &Needs) -> Result<Vec<OrderedComponent>, Refu
             name: name.clone(),
             source: taken[name].clone(),
             needs: needs[name].iter().cloned().collect(),
+            patches: Vec::new(),
         });
     }
     Ok(ordered)

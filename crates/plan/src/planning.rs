@@ -10,7 +10,7 @@ use drivetrain_model::{
 };
 
 use crate::components::OrderedComponent;
-use crate::{Components, Origin, Selection, UserspaceSet, recipe};
+use crate::{Components, Origin, Selection, UserspaceSet, recipe, recipe_of};
 
 /// What compiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub fn plan(
             name: component.name.clone(),
             source: component.source.nevra.clone(),
             needs: component.needs.clone(),
+            patches: component.patches.iter().map(|patch| patch.planned.clone()).collect(),
             action: if existing.finished.contains(&locked.key) {
                 ComponentAction::Reuse { key: locked.key }
             } else {
@@ -168,7 +169,7 @@ fn lock(
             arch: &config.train.arch,
             kernel_devel: &selection.devel.input.checksum,
             toolchain: tools.digest,
-            recipe: &recipe,
+            recipe: &recipe_of(component, &recipe),
             vendor_tool,
             needs: &needs,
         });
@@ -178,6 +179,12 @@ fn lock(
             source: component.source.nevra.clone(),
             sha256: component.source.sha256,
             needs: component.needs.clone(),
+            patches: component
+                .patches
+                .iter()
+                .filter(|patch| patch.planned.applied)
+                .map(|patch| (patch.planned.file.clone(), patch.planned.sha256))
+                .collect(),
             key,
         });
     }

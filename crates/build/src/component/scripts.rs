@@ -18,8 +18,11 @@ done
 if [ -d /drivetrain/patches ]; then
 	awk '
 		/^%(build|conf|generate_buildrequires)([ \t]|$)/ && !done {
-			print "for drivetrain_patch in /drivetrain/patches/*.patch; do"
-			print "patch -p1 --no-backup-if-mismatch <\"$drivetrain_patch\""
+			print "for drivetrain_patch in /drivetrain/patches/*; do"
+			print "drivetrain_name=${drivetrain_patch##*/????-}"
+			print "if ! patch -p1 -N -t -F0 --no-backup-if-mismatch -r - <\"$drivetrain_patch\"; then"
+			print "echo \"drivetrain: $drivetrain_name does not apply\" >&2; exit 1"
+			print "fi"
 			print "done"
 			done = 1
 		}

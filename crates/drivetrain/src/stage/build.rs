@@ -11,7 +11,7 @@ use drivetrain_build::{
 use drivetrain_config::{Config, Jobs};
 use drivetrain_host::RootFs;
 use drivetrain_model::{Capability, ExitCode};
-use drivetrain_plan::{is_published, recipe};
+use drivetrain_plan::{is_published, recipe, recipe_of};
 use fs_err as fs;
 
 use crate::cli::Building;
@@ -139,7 +139,7 @@ fn request(
                 sha256: component.source.sha256,
                 needs: component.needs.clone(),
                 key: locked.key,
-                recipe: recipe.clone(),
+                recipe: recipe_of(component, &recipe),
                 estimate_ms: planned
                     .plan
                     .components

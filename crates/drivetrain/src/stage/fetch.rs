@@ -7,6 +7,7 @@ use drivetrain_build::VendorTool;
 use drivetrain_config::{Config, Repository};
 use drivetrain_fetch::Request;
 use drivetrain_model::{ComponentName, ExitCode, LockedInput};
+use drivetrain_plan::Selection;
 use drivetrain_rpmfile::{PayloadLimits, extract};
 use fs_err as fs;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -40,7 +41,7 @@ const VERIFIED_AT_ONCE: usize = 4;
 
 /// Brings everything that a plan's build reads.
 pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Result<Inputs> {
-    let devel = kernel_devel(context, config, planned).await?;
+    let devel = kernel_devel(context, config, &planned.selection).await?;
     let source_rpms = source_rpms(context, config, planned).await?;
     let userspace = userspace(context, config, planned).await?;
     let root = root::fetch(context, config, planned).await?;
@@ -49,9 +50,9 @@ pub async fn fetch(context: &Context, config: &Config, planned: &Planned) -> Res
 }
 
 /// The development tree of the kernel, unpacked once for each kernel-devel RPM.
-async fn kernel_devel(context: &Context, config: &Config, planned: &Planned) -> Result<Utf8PathBuf> {
-    let input = &planned.selection.devel.input;
-    let release = &planned.selection.kernel.release;
+pub async fn kernel_devel(context: &Context, config: &Config, selection: &Selection) -> Result<Utf8PathBuf> {
+    let input = &selection.devel.input;
+    let release = &selection.kernel.release;
     let (id, repository) = repository_of(config, input)?;
     let trust = Trust::of(context, &id, repository).await?;
     // Another key, or a repository whose signatures are checked now and were not before: not the same tree.

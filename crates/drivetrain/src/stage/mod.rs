@@ -12,6 +12,7 @@ pub mod kayobe;
 mod keys;
 pub mod machine;
 mod metadata;
+pub mod patches;
 pub mod plan;
 pub mod prove;
 pub mod publish;

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::repositories::Repositories;
-use crate::stage::{held_back, publish, root, sources, userspace};
+use crate::stage::{held_back, patches, publish, root, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -108,7 +108,8 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
         }
     };
     let selection = select(config, &repositories.train, &repositories.vendor, held_back)?;
-    let components = sources::components_of(context, config, &selection).await?;
+    let mut components = sources::components_of(context, config, &selection).await?;
+    patches::choose(context, config, &selection, &mut components).await?;
     let root = root::set(context, config, &mut repositories, &selection, &components).await?;
     builder.extend(root.as_ref().map(RootSet::in_words));
     let (toolchain, packages) = match (root, toolchain) {

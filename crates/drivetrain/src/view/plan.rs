@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use drivetrain_model::{
-    ComponentAction, InputRole, KernelChoice, LockDifference, Plan, PlannedComponent, PublicationState,
+    ComponentAction, InputRole, KernelChoice, LockDifference, Plan, PlannedComponent, PlannedPatch,
+    PublicationState,
 };
 
 use super::sentence::{count, held_back};
@@ -24,6 +25,9 @@ pub fn plan(plan: &Plan) -> String {
     let width = plan.components.iter().map(|component| component.name.as_str().len()).max().unwrap_or(0);
     for component in &plan.components {
         let _ = writeln!(text, "  {}", component_line(component, width));
+        for patch in &component.patches {
+            let _ = writeln!(text, "            {}", patch_line(patch));
+        }
     }
     for skipped in &plan.skipped {
         let _ = writeln!(text, "  leave out {}: {}", skipped.name, skipped.why);
@@ -81,6 +85,12 @@ fn component_line(component: &PlannedComponent, width: usize) -> String {
     };
     let evr = &component.source.evr;
     format!("{action} {:width$} {evr}{after}{estimate}", component.name)
+}
+
+fn patch_line(patch: &PlannedPatch) -> String {
+    let verb = if patch.applied { "with" } else { "without" };
+    let why = if patch.why.is_empty() { String::new() } else { format!(": {}", patch.why) };
+    format!("{verb} {}{why}", patch.file)
 }
 
 /// The packages with their sizes, each with its first reason: the others are in the JSON, and `drivetrain closure` tells.

@@ -12,6 +12,7 @@
 
 pub mod boxed;
 pub mod consumer;
+pub mod picky;
 pub mod processes;
 pub mod repository;
 pub mod running;
@@ -125,6 +126,8 @@ pub struct Settings {
     pub stack: String,
     /// Takes the vendor's packages without looking at their signatures.
     pub unsigned: bool,
+    /// `driver.patches`, as a YAML list.
+    pub patches: Option<String>,
     /// What is wanted of the vendor's userspace packages.
     pub userspace: Vec<String>,
     /// The `consumers` section, as a YAML mapping.
@@ -160,6 +163,7 @@ impl Settings {
             build: None,
             stack: "doca-mini".to_owned(),
             unsigned: false,
+            patches: None,
             userspace: Vec::new(),
             consumers: None,
             debuginfo: false,
@@ -235,6 +239,9 @@ impl Settings {
         }
         for path in &self.extra {
             writeln!(text, "    - path: {}", path.display()).unwrap();
+        }
+        if let Some(patches) = &self.patches {
+            writeln!(text, "  patches: {patches}").unwrap();
         }
         if !self.macros.is_empty() {
             writeln!(text, "  macros:").unwrap();
