@@ -19,7 +19,7 @@ pub struct ConfigError {
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
-    /// The line, from 1; 0 where the file as a whole is meant.
+    /// The line, from 1; 0 where the file as a whole is meant, or a `--set`.
     pub line: usize,
     /// The column in characters, from 1; 0 where the file as a whole is meant.
     pub column: usize,
@@ -28,13 +28,16 @@ pub struct ConfigProblem {
     /// What to do, or what is allowed.
     pub help: Option<String>,
     pub(crate) snippet: Option<String>,
+    /// The `--set` that it is in, where it is in none of the file's lines.
+    pub(crate) set: Option<String>,
 }
 
 impl ConfigError {
     /// A mistake of the whole file.
     pub(crate) fn of_file(file: &str, message: impl Into<String>, help: Option<&str>) -> Self {
         let help = help.map(str::to_owned);
-        let problem = ConfigProblem { line: 0, column: 0, message: message.into(), help, snippet: None };
+        let message = message.into();
+        let problem = ConfigProblem { line: 0, column: 0, message, help, snippet: None, set: None };
         Self { file: file.to_owned(), problems: vec![problem], omitted: 0 }
     }
 

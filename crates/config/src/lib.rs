@@ -17,6 +17,7 @@ mod fields;
 mod kayobe;
 mod layout;
 mod location;
+mod overrides;
 mod parse;
 mod patches;
 mod placeholders;
@@ -36,7 +37,7 @@ pub use error::{ConfigError, ConfigProblem};
 pub use kayobe::{HostConfigure, Kayobe, KayobeGroup, VaultPassword};
 pub use layout::Layout;
 pub use location::Location;
-pub use parse::{MAX_BYTES, parse};
+pub use parse::{MAX_BYTES, parse, parse_with};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{

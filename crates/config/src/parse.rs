@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use crate::fields::{Fields, Key, ROOT, key};
+use crate::overrides::{self, Lines};
 use crate::problems::Problems;
 use crate::snippet::Source;
 use crate::tree::{self, Place};
@@ -39,6 +40,21 @@ pub fn parse(
     env: &dyn Fn(&str) -> Option<String>,
     base_dir: &Utf8Path,
 ) -> Result<Config, ConfigError> {
+    parse_with(text, file_name, &[], env, base_dir)
+}
+
+/// Reads a configuration of which some values are given elsewhere, each as `KEY=VALUE`: `driver.version=3.2.1`. They take
+/// the place of the file's. A value is taken as it stands, or as YAML where it begins with `[`, `{`, `"` or `'`.
+///
+/// # Errors
+/// As [`parse`]; a mistake in such a value is told with `--set` and not with a line of the file.
+pub fn parse_with(
+    text: &str,
+    file_name: &str,
+    overrides: &[String],
+    env: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Utf8Path,
+) -> Result<Config, ConfigError> {
     let context = Context { env, base_dir };
     if text.len() > MAX_BYTES {
         let message =
@@ -69,8 +85,12 @@ pub fn parse(
             return problems.finish(file_name, None);
         }
     };
-    let source = Source::of_tree(text, &root);
+    let lines = Lines::after(text, overrides);
+    let (changed, refused) = overrides::apply(&root, overrides, &lines);
+    let source = Source::of_trees(&lines.text, &[&root, &changed]).with_overrides_from(lines.start);
+    let root = changed;
     let mut problems = Problems::new(&source);
+    refused.tell(&mut problems);
     let start = Place { line: 1, column: 1, bytes: 0..0 };
     let config = Fields::read(&root, ROOT, &start, KEYS, &mut problems)
         .and_then(|fields| sections(&fields, &context, &mut problems));

@@ -22,20 +22,23 @@ impl<'a> Problems<'a> {
 
     /// Adds a mistake at a place.
     pub(crate) fn add(&mut self, place: &Place, message: impl Into<String>, help: Option<String>) {
-        if self.found.len() < COUNTED {
-            self.found.push(ConfigProblem {
-                line: place.line,
-                column: place.column,
-                message: message.into(),
-                help,
-                snippet: self.source.snippet(place),
-            });
+        if self.found.len() >= COUNTED {
+            return;
         }
+        let message = message.into();
+        self.found.push(match self.source.override_at(place) {
+            Some(set) => ConfigProblem { line: 0, column: 0, message, help, snippet: None, set: Some(set) },
+            None => {
+                let snippet = self.source.snippet(place);
+                ConfigProblem { line: place.line, column: place.column, message, help, snippet, set: None }
+            }
+        });
     }
 
     /// Adds a mistake of the whole file.
     pub(crate) fn add_for_file(&mut self, message: impl Into<String>, help: Option<String>) {
-        self.found.push(ConfigProblem { line: 0, column: 0, message: message.into(), help, snippet: None });
+        let message = message.into();
+        self.found.push(ConfigProblem { line: 0, column: 0, message, help, snippet: None, set: None });
     }
 
     /// The value, where there were no mistakes.

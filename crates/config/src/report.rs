@@ -14,7 +14,9 @@ impl fmt::Display for Report<'_> {
             if position > 0 {
                 f.write_str("\n\n")?;
             }
-            if problem.line == 0 {
+            if let Some(set) = &problem.set {
+                write!(f, "--set {set}: {}", problem.message)?;
+            } else if problem.line == 0 {
                 write!(f, "{file}: {}", problem.message)?;
             } else {
                 write!(f, "{file}:{}:{}: {}", problem.line, problem.column, problem.message)?;

@@ -13,15 +13,36 @@ const WIDTH: usize = 120;
 /// The text of the file with its secrets blotted out.
 pub(crate) struct Source {
     shown: String,
+    /// Where the lines begin that are not the file's.
+    overrides: usize,
 }
 
 impl Source {
-    /// A text that was read: its keys say what is secret.
-    pub(crate) fn of_tree(text: &str, root: &Node) -> Self {
+    /// A text that was read: the keys of what was read from it say what is secret.
+    pub(crate) fn of_trees(text: &str, roots: &[&Node]) -> Self {
         let mut ranges = Vec::new();
         lines(text, |line, offset| userinfo_of_line(line, offset, &mut ranges));
-        secrets_of_node(root, false, &mut ranges);
-        Self { shown: blot(text, &ranges) }
+        for root in roots {
+            secrets_of_node(root, false, &mut ranges);
+        }
+        Self { shown: blot(text, &ranges), overrides: usize::MAX }
+    }
+
+    /// From here on the lines are overrides.
+    pub(crate) fn with_overrides_from(self, overrides: usize) -> Self {
+        Self { overrides, ..self }
+    }
+
+    /// The override that a place is in, where it is in one.
+    pub(crate) fn override_at(&self, place: &Place) -> Option<String> {
+        if place.bytes.start < self.overrides {
+            return None;
+        }
+        let start = self.shown.get(..place.bytes.start)?.rfind('\n').map_or(0, |position| position + 1);
+        let line = self.shown.get(start..)?.split('\n').next()?;
+        let cut = line.char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| at);
+        let rest = if cut < line.len() { "…" } else { "" };
+        Some(format!("{}{rest}", &line[..cut]))
     }
 
     /// A text that is no YAML: what looks like a key says what is secret, and the rest of its line with it.
@@ -31,7 +52,7 @@ impl Source {
             userinfo_of_line(line, offset, &mut ranges);
             secrets_of_line(line, offset, &mut ranges);
         });
-        Self { shown: blot(text, &ranges) }
+        Self { shown: blot(text, &ranges), overrides: usize::MAX }
     }
 
     /// The lines to show for a place.
@@ -96,8 +117,7 @@ fn secrets_of_node(node: &Node, secret: bool, ranges: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::Mapping(entries) => {
             for entry in entries {
-                let key = entry.key.to_ascii_lowercase();
-                let secret = secret || SECRET_WORDS.iter().any(|word| key.contains(word));
+                let secret = secret || is_secret(&entry.key);
                 secrets_of_node(&entry.value, secret, ranges);
             }
         }
@@ -105,6 +125,12 @@ fn secrets_of_node(node: &Node, secret: bool, ranges: &mut Vec<Range<usize>>) {
         Value::Scalar { text, .. } if secret && !is_reference(text) => ranges.push(node.place.bytes.clone()),
         Value::Null | Value::Scalar { .. } => {}
     }
+}
+
+/// Whether the value of a key must not be shown.
+pub(crate) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
 /// Whether a text is `${NAME}`, and so no secret itself.
@@ -158,7 +184,7 @@ mod tests {
 
     fn shown(text: &str) -> String {
         match crate::tree::read(text) {
-            Ok(Some(root)) => Source::of_tree(text, &root).shown,
+            Ok(Some(root)) => Source::of_trees(text, &[&root]).shown,
             _ => Source::of_text(text).shown,
         }
     }

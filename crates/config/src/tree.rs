@@ -32,6 +32,13 @@ pub(crate) struct Node {
     size: usize,
 }
 
+impl Node {
+    /// A node that stands in no file, and so is not counted.
+    pub(crate) fn new(place: Place, value: Value) -> Self {
+        Self { place, value, size: 1 }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     /// Nothing was written, or `null`, or `~`.

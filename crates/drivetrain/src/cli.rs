@@ -45,6 +45,11 @@ pub struct Global {
     )]
     #[arg(value_hint = ValueHint::FilePath)]
     pub config: Utf8PathBuf,
+    /// Take this value in place of the configuration's, such as driver.version=3.2.1 or
+    /// train.kernel=newest-buildable; may be repeated. A value that begins with a bracket, a brace or a quotation mark
+    /// is read as YAML.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Where caches, logs and the records of runs are kept [default: /var/lib/drivetrain for root, otherwise
     /// ~/.local/state/drivetrain].
     #[arg(long, global = true, value_name = "DIR", env = "DRIVETRAIN_STATE", value_hint = ValueHint::DirPath)]

@@ -7,6 +7,7 @@ use drivetrain_host::CancellationToken;
 use drivetrain_model::ExitCode;
 use url::Url;
 
+use crate::cli::Global;
 use crate::failure::{Failure, Result};
 use crate::publisher::Publisher;
 use crate::reporter::Reporter;
@@ -67,8 +68,9 @@ pub fn source(url: &Url, credentials: Option<&drivetrain_config::Credentials>) -
         .map_err(|error| Failure::of(ExitCode::Usage, &error))
 }
 
-/// Reads and checks a configuration file.
-pub fn load_config(path: &Utf8Path) -> Result<Config> {
+/// Reads and checks the configuration file, with what the command line sets in place of its values.
+pub fn load_config(global: &Global) -> Result<Config> {
+    let path = global.config.as_path();
     let unreadable = |error: &std::io::Error| {
         let failure =
             Failure::because(ExitCode::Usage, format!("the configuration {path} cannot be read"), error);
@@ -82,7 +84,7 @@ pub fn load_config(path: &Utf8Path) -> Result<Config> {
     let text = read_limited(path).map_err(|error| unreadable(&error))?;
     let absolute = camino::absolute_utf8(path).map_err(|error| unreadable(&error))?;
     let base = absolute.parent().unwrap_or(Utf8Path::new("/"));
-    drivetrain_config::parse(&text, path.as_str(), &environment, base)
+    drivetrain_config::parse_with(&text, path.as_str(), &global.set, &environment, base)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
 }
 

@@ -109,7 +109,7 @@ struct Run {
 /// Runs as far as the goal says.
 pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
     let started = Instant::now();
-    let config = load_config(&global.config)?;
+    let config = load_config(global)?;
     let reporter = Reporter::new(view::choose(global.json, global.quiet));
     let cancel = CancellationToken::new();
     let context = Context::open(StateDirectory::open(state_path(global))?, reporter.clone(), cancel.clone())?;

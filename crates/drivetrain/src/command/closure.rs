@@ -16,7 +16,7 @@ use crate::view;
 
 /// Answers what the packages need.
 pub async fn run(args: &ClosureArgs, global: &Global) -> Result<ExitCode> {
-    let mut config = load_config(&global.config)?;
+    let mut config = load_config(global)?;
     let settings = config.driver.userspace.take();
     let wanted = match (args.packages.as_slice(), &settings) {
         ([], Some(settings)) => settings.packages.clone(),

@@ -17,7 +17,7 @@ use crate::view;
 
 /// Makes the plan, shows it, and writes the lock.
 pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
-    let config = load_config(&global.config)?;
+    let config = load_config(global)?;
     // Its standard output is the plan: with --json nothing else may stand there.
     let reporter = Reporter::new(view::choose(false, global.quiet || global.json));
     let cancel = CancellationToken::new();

@@ -17,7 +17,7 @@ use crate::view;
 
 /// Serves in one channel what is served in another.
 pub fn run(args: &Promote, global: &Global) -> Result<ExitCode> {
-    let config = load_config(&global.config)?;
+    let config = load_config(global)?;
     let (from, to) = channels(&config, args)?;
     let publisher = Publisher::new(&state_path(global), None);
     let Some(target) = publisher.existing(&config)? else {

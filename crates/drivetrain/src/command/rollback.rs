@@ -16,7 +16,7 @@ use crate::view;
 
 /// Serves an earlier version again.
 pub fn run(args: &Rollback, global: &Global) -> Result<ExitCode> {
-    let config = load_config(&global.config)?;
+    let config = load_config(global)?;
     let channel = args.channel.as_deref().map(|name| channel(&config, name)).transpose()?;
     let publisher = Publisher::new(&state_path(global), None);
     let Some(target) = publisher.existing(&config)? else {

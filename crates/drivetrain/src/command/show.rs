@@ -38,7 +38,7 @@ fn list(state: &StateDirectory, global: &Global) -> Result<ExitCode> {
 }
 
 fn repositories(global: &Global) -> Result<Vec<Repository>> {
-    let config = load_config(&global.config)?;
+    let config = load_config(global)?;
     let publisher = Publisher::new(&state_path(global), None);
     let Some(target) = publisher.existing(&config)? else { return Ok(Vec::new()) };
     let all = target.list().map_err(|error| failed(&error))?;

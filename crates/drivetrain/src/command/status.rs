@@ -45,7 +45,7 @@ struct Row {
 
 /// Says what is served where.
 pub fn run(args: &Status, global: &Global) -> Result<ExitCode> {
-    let config = load_config(&global.config)?;
+    let config = load_config(global)?;
     let channel = args.channel.as_deref().map(|name| channel(&config, name)).transpose()?;
     let publisher = Publisher::new(&state_path(global), None);
     let target = publisher.existing(&config)?;
