@@ -405,16 +405,29 @@ pub struct Rollback {
 /// `drivetrain show`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  drivetrain show\n  drivetrain show latest\n  drivetrain show 20261124T031500Z-k3x9 --log iser"
+    after_help = "Each run leaves its report in its directory, as report.html, report.md and report.json; these print it for any run.\n\n\
+                        Examples:\n  drivetrain show\n  drivetrain show latest\n  drivetrain show 20261124T031500Z-k3x9 --log iser\n  \
+                        drivetrain show latest --html > report.html\n  drivetrain show latest --markdown >> \"$GITHUB_STEP_SUMMARY\"\n  \
+                        drivetrain show latest --annotations"
 )]
 pub struct Show {
-    /// The run; `latest` for the last one. Without it, all runs and all repositories are listed.
+    /// The run; `latest` for the last one. Without it, all runs and all repositories are listed, or the report of the last
+    /// run is printed.
     pub run: Option<String>,
+    /// Print the run's report as a page.
+    #[arg(long, group = "as")]
+    pub html: bool,
+    /// Print the run's report as Markdown, as the summary of a CI job takes it.
+    #[arg(long, group = "as")]
+    pub markdown: bool,
+    /// Print first errors, kernels that are held back, and warnings as workflow commands of GitHub Actions.
+    #[arg(long, group = "as")]
+    pub annotations: bool,
     /// Print the log of a component.
-    #[arg(long, value_name = "COMPONENT", requires = "run")]
+    #[arg(long, value_name = "COMPONENT", requires = "run", group = "as")]
     pub log: Option<ComponentName>,
     /// Print the journal: every event of the run.
-    #[arg(long, requires = "run", conflicts_with = "log")]
+    #[arg(long, requires = "run", group = "as")]
     pub journal: bool,
 }
 

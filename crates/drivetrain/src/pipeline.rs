@@ -131,6 +131,7 @@ pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
         Err(failure) => (failure.code, Some(failure.one_line())),
     };
     reporter.emit(Event::RunFinished { exit: exit.into(), error, ms: milliseconds(started) });
+    stage::report::keep(&run.id, &run.directory, &reporter);
     reporter.close();
     result?;
     if !global.json {

@@ -60,6 +60,11 @@ fn the_kernel_before_is_published_and_what_is_held_back_is_said_first() {
         (Some(newer.as_str()), Some("picky-kmod"))
     );
     assert_eq!(held[0]["advisories"][0]["cves"], serde_json::json!(["CVE-2026-5600"]));
+    // The log of that attempt is kept: the one for the older kernel has the run's.
+    let log = std::fs::read_to_string(held[0]["log"].as_str().unwrap()).unwrap();
+    assert!(log.contains("picky.c:8") && log.contains("gone_since_this_kernel"), "{log}");
+    let report = std::fs::read_to_string(run.directory.join("report.md")).unwrap();
+    assert!(report.contains("gone_since_this_kernel"), "{report}");
 
     // The plan says it before anything else, and nothing is tried again.
     let plan = site.run(&["plan", "--no-lock"]).succeeds();

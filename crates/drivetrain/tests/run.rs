@@ -29,6 +29,7 @@ fn a_run_from_nothing_publishes_modules_that_dnf_installs_into_an_empty_root_and
     assert_eq!(first.exit(), Some(0));
     assert_eq!(first.of("proven")[0]["modules"], 2);
     assert_eq!(whole(&site.repository(kernel)), Ok(Some(site.served(kernel))));
+    its_report_tells_of_it(&site, &first);
 
     // The second finds everything as it is.
     let second = site.run(&["run"]).succeeds();
@@ -67,6 +68,78 @@ fn a_run_from_nothing_publishes_modules_that_dnf_installs_into_an_empty_root_and
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(whole_packages(&site.path("merged")), site.served(kernel).len());
     }
+}
+
+/// A run leaves a page, Markdown and JSON, and `show` prints the same at any time.
+fn its_report_tells_of_it(site: &Site, run: &common::Run) {
+    let read = |name: &str| std::fs::read_to_string(run.directory.join(name)).unwrap();
+    let (page, markdown) = (read("report.html"), read("report.md"));
+    let json: Value = serde_json::from_str(&read("report.json")).unwrap();
+    let kernel = site.lab.newer.release.as_str();
+    assert_eq!((&json["outcome"], &json["exit"]["code"]), (&Value::from("served"), &Value::from(0)));
+    assert_eq!(
+        (&json["cell"]["kernel"], &json["published"]["version"]),
+        (&Value::from(kernel), &Value::from(1))
+    );
+    assert_eq!(
+        (&json["proof"]["modules"], &json["proof"]["each"][0]["loads"]),
+        (&Value::from(2), &Value::from(true))
+    );
+    assert_eq!(json["inputs"].as_array().unwrap().len(), 3);
+    assert!(json["install"][0].as_str().unwrap().ends_with("/drivetrain.repo"), "{json}");
+    assert_eq!(json["install"][1], "dnf install kmod-hello kmod-hello-user");
+    for text in [&page, &markdown] {
+        for said in
+            [kernel, "all load", "dnf install kmod-hello kmod-hello-user", "hello-user-kmod", "file://"]
+        {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+    assert!(page.contains("href=\"logs/hello-kmod.log\"") && page.contains("<svg"), "{page}");
+    assert_eq!(site.run(&["show", &run.id, "--html"]).succeeds().stdout, page);
+    assert_eq!(site.run(&["show", "--markdown"]).succeeds().stdout, markdown);
+    assert_eq!(site.run(&["show", "latest", "--annotations"]).succeeds().stdout, "");
+    site.run(&["show", "latest", "--html", "--markdown"]).ends_with(2);
+}
+
+#[test]
+fn a_run_that_fails_leaves_a_report_with_its_first_error() {
+    let Some(mut site) = Site::built() else { return };
+    let trap = site.trap("broken-kmod");
+    site.configure(|settings| settings.extra = vec![trap]);
+    site.run(&["run", "--keep-going"]).ends_with(5);
+    let run = site.last_run();
+    let read = |name: &str| std::fs::read_to_string(run.directory.join(name)).unwrap();
+    let json: Value = serde_json::from_str(&read("report.json")).unwrap();
+    let error = &json["first_errors"][0];
+    assert_eq!((&json["outcome"], &json["broken_stage"]), (&Value::from("failed"), &Value::from("build")));
+    assert_eq!(
+        (&error["component"], &error["log"]),
+        (&Value::from("broken-kmod"), &Value::from("logs/broken-kmod.log"))
+    );
+    let (file, line) = (error["file"].as_str().unwrap(), error["line"].as_u64().unwrap());
+    assert!(file.ends_with("broken.c"), "{error}");
+    assert!(error["excerpt"]["error_line"].is_u64(), "{error}");
+    assert!(
+        read("report.md").contains(&format!("**broken-kmod** at `{file}:{line}`")),
+        "{}",
+        read("report.md")
+    );
+    assert!(read("report.html").contains(&format!("<code>{file}:{line}</code>")));
+    let annotations = site.run(&["show", "--annotations"]).succeeds().stdout;
+    assert!(annotations.starts_with("::error title=broken-kmod does not build for kernel "), "{annotations}");
+    assert!(annotations.contains(&format!(",file={file},line={line}::")), "{annotations}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_warning_and_no_failure() {
+    let Some(site) = Site::built() else { return };
+    let mut running = site.start(&["run"]);
+    // A directory stands where the report is to be.
+    assert!(running.reaches(|event| event["event"] == "run-started"));
+    let run = site.last_run();
+    std::fs::create_dir(run.directory.join("report.html")).unwrap();
+    running.end().succeeds().says("the report of this run cannot be written");
 }
 
 /// How many packages the metadata of a merged repository name; the packages are not beside them.

@@ -1,6 +1,7 @@
 //! `drivetrain show`
 
 use drivetrain_model::{ExitCode, RunId};
+use drivetrain_report::Report;
 use fs_err as fs;
 
 use crate::cli::{Global, Show, parse_run};
@@ -8,6 +9,7 @@ use crate::command::state_path;
 use crate::context::load_config;
 use crate::failure::{Failure, Result};
 use crate::publisher::{Publisher, failed};
+use crate::stage;
 use crate::state::StateDirectory;
 use crate::view;
 use crate::view::runs::{Record, Repository};
@@ -16,6 +18,7 @@ use crate::view::runs::{Record, Repository};
 pub fn run(args: &Show, global: &Global) -> Result<ExitCode> {
     let state = StateDirectory::existing(state_path(global));
     match &args.run {
+        None if rendering(args).is_some() => one(&find(&state, None)?, args, global),
         None => list(&state, global),
         Some(text) => {
             let asked = parse_run(text).map_err(|error| Failure::of(ExitCode::Usage, &error))?;
@@ -75,6 +78,16 @@ fn find(state: &StateDirectory, asked: Option<RunId>) -> Result<Record> {
     id.and_then(|id| Record::read(state, id)).ok_or_else(none)
 }
 
+/// The form in which a run's report is asked for.
+fn rendering(args: &Show) -> Option<fn(&Report) -> String> {
+    match (args.html, args.markdown, args.annotations) {
+        (true, ..) => Some(Report::html),
+        (_, true, _) => Some(Report::markdown),
+        (.., true) => Some(drivetrain_report::annotations),
+        _ => None,
+    }
+}
+
 fn one(record: &Record, args: &Show, global: &Global) -> Result<ExitCode> {
     if let Some(component) = &args.log {
         let path = record.log(component).ok_or_else(|| {
@@ -90,6 +103,10 @@ fn one(record: &Record, args: &Show, global: &Global) -> Result<ExitCode> {
                 Err(error) => return Err(Failure::of(ExitCode::Internal, &error)),
             }
         }
+    } else if let Some(render) = rendering(args) {
+        let report = stage::report::of_run(&record.run, &record.directory)
+            .map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+        view::print(&render(&report));
     } else if global.json {
         view::print_json(&record.evidence());
     } else {

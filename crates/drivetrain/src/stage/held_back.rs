@@ -25,16 +25,24 @@ pub fn remember(context: &Context, report: &BuildReport) {
         if !error.is_of_the_source() {
             continue;
         }
-        let failed = Failed {
-            component: component.name.clone(),
-            error: error.to_string(),
-            log: component.log.as_ref().map(ToString::to_string),
-        };
         let directory = context.state.failed();
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(&directory)?;
             let temporary = context.state.scratch_directory()?;
             let unfinished = temporary.path().join("failed");
+            // The run's own log is written anew by the attempt for the next kernel.
+            let log = component.log.as_ref().filter(|log| log.exists());
+            let kept = log.map(|log| -> std::io::Result<String> {
+                let kept = directory.join(format!("{}.log", component.key));
+                fs::copy(log, temporary.path().join("log"))?;
+                fs::rename(temporary.path().join("log"), &kept)?;
+                Ok(kept.to_string())
+            });
+            let failed = Failed {
+                component: component.name.clone(),
+                error: error.to_string(),
+                log: kept.transpose()?,
+            };
             fs::write(&unfinished, serde_json::to_vec(&failed)?)?;
             fs::rename(unfinished, directory.join(component.key.to_string()))
         };

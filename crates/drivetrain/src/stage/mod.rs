@@ -16,6 +16,7 @@ pub mod patches;
 pub mod plan;
 pub mod prove;
 pub mod publish;
+pub mod report;
 pub mod repositories;
 pub mod root;
 pub mod sources;

@@ -19,6 +19,7 @@ use super::words::{bytes, duration};
 use crate::failure::Failure;
 use crate::journal;
 use crate::run_lock;
+use crate::stage;
 use crate::state::StateDirectory;
 
 /// A run, from its journal.
@@ -111,16 +112,9 @@ impl Record {
 
     /// The log of a component, of this run or of the run that built it.
     pub fn log(&self, component: &ComponentName) -> Option<Utf8PathBuf> {
-        let own = self.directory.join("logs").join(format!("{component}.log"));
-        if own.exists() {
-            return Some(own);
-        }
-        // Reused: its log is kept with the finished component.
-        let lock: Lock = serde_json::from_slice(&fs::read(self.directory.join("lock.json")).ok()?).ok()?;
-        let key = lock.components.iter().find(|locked| locked.name == *component)?.key;
-        let state = self.directory.parent()?.parent()?;
-        let kept = state.join("components").join(key.to_string()).join("log");
-        kept.exists().then_some(kept)
+        let lock = fs::read(self.directory.join("lock.json")).ok();
+        let lock: Option<Lock> = lock.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        stage::report::log_of(&self.directory, component, lock.as_ref())
     }
 
     fn file(&self, name: &str) -> Option<Value> {
