@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     /// The run's directory.
     pub(crate) run: Utf8PathBuf,
     pub(crate) tools: Tools,
-    pub(crate) slots: JobServer,
+    pub(crate) slots: Arc<JobServer>,
     pub(crate) provided: Provided,
     pub(crate) cache: ComponentCache,
     pub(crate) events: Events,

@@ -22,6 +22,7 @@ mod request;
 mod requirements;
 mod root;
 mod schedule;
+mod slots;
 mod toolchain;
 mod tools;
 mod triage;
@@ -39,5 +40,6 @@ pub use request::{
 };
 pub use root::{BuildRoot, BuildRoots};
 pub use schedule::build;
+pub use slots::Slots;
 pub use toolchain::{Toolchain, ToolchainError};
 pub use triage::{Diagnosis, DiagnosisKind, triage};

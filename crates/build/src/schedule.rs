@@ -17,11 +17,13 @@ use crate::jobserver::JobServer;
 use crate::lease::RunDirectory;
 use crate::report::PhaseTime;
 use crate::requirements::Provided;
+use crate::slots::Slots;
 use crate::tools::Tools;
 use crate::{BuildError, BuildReport, BuildRequest, ComponentError, ComponentReport, Outcome};
 use graph::Graph;
 
-/// Builds the components of a request on a host, and says what became of each.
+/// Builds the components of a request on a host, and says what became of each. With `slots` it compiles within a pool that
+/// it shares with other builds, otherwise within one of its own.
 ///
 /// An error means that nothing was tried. A component's failure stands in the report; unless
 /// [`keep_going`](crate::BuildOptions::keep_going) is set, the others are then stopped. Finished components
@@ -30,6 +32,7 @@ use graph::Graph;
 pub async fn build(
     host: Arc<dyn Host>,
     request: BuildRequest,
+    slots: Option<&Slots>,
     events: Arc<dyn Fn(Event) + Send + Sync>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
@@ -41,7 +44,8 @@ pub async fn build(
     let ccache = &request.directories.ccache;
     fs::create_dir_all(ccache).map_err(BuildError::file("create", ccache))?;
     let run = RunDirectory::create(host.as_ref(), &request.directories.work).await?;
-    let report = build_in(run.path(), Arc::clone(&host), request, events, graph, cancel).await;
+    let slots = slots.map(|slots| Arc::clone(&slots.server));
+    let report = build_in(run.path(), Arc::clone(&host), request, slots, events, graph, cancel).await;
     // What cannot be removed now, the next run removes.
     drop(host.remove_directory(run.path()).await);
     report
@@ -52,21 +56,23 @@ async fn build_in(
     run: &Utf8Path,
     host: Arc<dyn Host>,
     request: BuildRequest,
+    slots: Option<Arc<JobServer>>,
     events: Events,
     graph: Graph,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
     let root = request.root.clone();
     let ccache = &request.directories.ccache;
-    let slots = run.join("slots");
-    let writable = [slots.clone(), ccache.join("objects"), ccache.join("probes")];
-    for directory in &writable {
-        host.create_work_directory(directory).await.map_err(BuildError::Host)?;
+    for directory in [ccache.join("objects"), ccache.join("probes")] {
+        host.create_work_directory(&directory).await.map_err(BuildError::Host)?;
     }
+    let slots = match slots {
+        Some(slots) => slots,
+        None => Slots::server(host.as_ref(), run, request.options.jobs).await?,
+    };
     let shared = Arc::new(Shared {
         tools: Tools::write(&request, root.path(), run)?,
-        slots: JobServer::create(&slots, request.options.jobs.get())
-            .map_err(BuildError::file("create", &slots))?,
+        slots,
         provided: Provided::look(host.as_ref(), &root).await.map_err(BuildError::Host)?,
         cache: ComponentCache::new(&request.directories.components),
         run: run.to_owned(),

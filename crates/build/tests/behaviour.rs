@@ -261,7 +261,9 @@ async fn victim() {
         *path = camino::Utf8PathBuf::from(&directory).join(path.file_name().unwrap());
     }
     let events = std::sync::Arc::new(|_| {});
-    drivetrain_build::build(bench.host.clone(), request, events, &CancellationToken::new()).await.unwrap();
+    drivetrain_build::build(bench.host.clone(), request, None, events, &CancellationToken::new())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +301,8 @@ async fn a_tree_of_another_kernel_is_refused_before_anything_is_built() {
     let mut request = bench.request(&[]);
     request.kernel.release = drivetrain_model::KernelRelease::parse("5.14.0-427.el9.x86_64").unwrap();
     let events = std::sync::Arc::new(|_| {});
-    let error = drivetrain_build::build(bench.host.clone(), request, events, &CancellationToken::new()).await;
+    let error =
+        drivetrain_build::build(bench.host.clone(), request, None, events, &CancellationToken::new()).await;
     let error = error.unwrap_err().to_string();
     assert!(
         error.contains("is no kernel development tree for 5.14.0-427.el9.x86_64: it is the one of"),

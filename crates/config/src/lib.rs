@@ -17,6 +17,7 @@ mod fields;
 mod kayobe;
 mod layout;
 mod location;
+mod matrix;
 mod overrides;
 mod parse;
 mod patches;
@@ -37,7 +38,8 @@ pub use error::{ConfigError, ConfigProblem};
 pub use kayobe::{HostConfigure, Kayobe, KayobeGroup, VaultPassword};
 pub use layout::Layout;
 pub use location::Location;
-pub use parse::{MAX_BYTES, parse, parse_with};
+pub use matrix::ConfiguredCell;
+pub use parse::{MAX_BYTES, parse, parse_cells, parse_with};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{

@@ -7,7 +7,7 @@ use crate::overrides::{self, Lines};
 use crate::problems::Problems;
 use crate::snippet::Source;
 use crate::tree::{self, Place};
-use crate::{Config, ConfigError, builder, consumers, driver, publish, train};
+use crate::{Config, ConfigError, ConfiguredCell, builder, consumers, driver, matrix, publish, train};
 
 /// The longest text that is read: a thousand times what a real configuration has.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -18,6 +18,7 @@ const KEYS: &[Key] = &[
     key("builder", "where the build's commands run"),
     key("publish", "where the driver repository goes"),
     key("consumers", "what the machines that install from it see"),
+    key(matrix::MATRIX, "keys that take several values: a cell for each combination"),
 ];
 
 /// What every section needs beside its node.
@@ -26,14 +27,14 @@ pub(crate) struct Context<'a> {
     pub(crate) base_dir: &'a Utf8Path,
 }
 
-/// Reads a configuration.
+/// Reads the configuration of one cell.
 ///
 /// `file_name` is what errors call the file. `env` looks up an environment variable; it is asked for nothing
 /// but the names in `${…}` of credentials. `base_dir` is the directory of the file, absolute: relative paths
 /// start there. Nothing else is read, so the same arguments give the same answer.
 ///
 /// # Errors
-/// All mistakes of the file, as far as one does not hide another.
+/// All mistakes of the file, as far as one does not hide another; and a `matrix` of more cells than one.
 pub fn parse(
     text: &str,
     file_name: &str,
@@ -43,11 +44,10 @@ pub fn parse(
     parse_with(text, file_name, &[], env, base_dir)
 }
 
-/// Reads a configuration of which some values are given elsewhere, each as `KEY=VALUE`: `driver.version=3.2.1`. They take
-/// the place of the file's. A value is taken as it stands, or as YAML where it begins with `[`, `{`, `"` or `'`.
+/// Reads the configuration of one cell, of which some values are given elsewhere: see [`parse_cells`].
 ///
 /// # Errors
-/// As [`parse`]; a mistake in such a value is told with `--set` and not with a line of the file.
+/// As [`parse`].
 pub fn parse_with(
     text: &str,
     file_name: &str,
@@ -55,6 +55,27 @@ pub fn parse_with(
     env: &dyn Fn(&str) -> Option<String>,
     base_dir: &Utf8Path,
 ) -> Result<Config, ConfigError> {
+    let mut cells = parse_cells(text, file_name, overrides, env, base_dir)?;
+    match (cells.pop(), cells.is_empty()) {
+        (Some(cell), true) => Ok(cell.config),
+        _ => Err(ConfigError::of_file(file_name, "this has several cells, and one is asked for", None)),
+    }
+}
+
+/// Reads a configuration: one for each cell of its `matrix`, in order, or one where it has none. Some values may be given
+/// elsewhere, each as `KEY=VALUE`: `driver.version=3.2.1`. They take the place of the file's, and of a whole axis of the
+/// matrix. A value is taken as it stands, or as YAML where it begins with `[`, `{`, `"` or `'`.
+///
+/// # Errors
+/// As [`parse`]; a mistake in such a value is told with `--set` and not with a line of the file. Two cells that would be
+/// published to the same place are one.
+pub fn parse_cells(
+    text: &str,
+    file_name: &str,
+    overrides: &[String],
+    env: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Utf8Path,
+) -> Result<Vec<ConfiguredCell>, ConfigError> {
     let context = Context { env, base_dir };
     if text.len() > MAX_BYTES {
         let message =
@@ -86,15 +107,26 @@ pub fn parse_with(
         }
     };
     let lines = Lines::after(text, overrides);
+    // With the overrides in it, so that what they set is hidden where it is a secret.
     let (changed, refused) = overrides::apply(&root, overrides, &lines);
     let source = Source::of_trees(&lines.text, &[&root, &changed]).with_overrides_from(lines.start);
-    let root = changed;
     let mut problems = Problems::new(&source);
     refused.tell(&mut problems);
-    let start = Place { line: 1, column: 1, bytes: 0..0 };
-    let config = Fields::read(&root, ROOT, &start, KEYS, &mut problems)
-        .and_then(|fields| sections(&fields, &context, &mut problems));
-    problems.finish(file_name, config)
+    let set: Vec<&str> = overrides.iter().filter_map(|given| Some(given.split_once('=')?.0)).collect();
+    let mut cells = Vec::new();
+    for root in matrix::expand(&changed, &set, &mut problems) {
+        let (root, _) = overrides::apply(&root, overrides, &lines);
+        let start = Place { line: 1, column: 1, bytes: 0..0 };
+        let config = Fields::read(&root, ROOT, &start, KEYS, &mut problems)
+            .and_then(|fields| sections(&fields, &context, &mut problems));
+        cells.push(config.map(ConfiguredCell::new));
+    }
+    let cells: Option<Vec<ConfiguredCell>> = cells.into_iter().collect();
+    if let Some(twice) = cells.as_deref().and_then(matrix::twice) {
+        let help = "give the trains names of their own, or leave one of the cells out with matrix.exclude";
+        problems.add_for_file(format!("two cells are {twice}"), Some(help.to_owned()));
+    }
+    problems.finish(file_name, cells)
 }
 
 fn sections(fields: &Fields<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<Config> {

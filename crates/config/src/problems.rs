@@ -52,6 +52,8 @@ impl<'a> Problems<'a> {
             _ => {}
         }
         self.found.sort_by_key(|problem| (problem.line, problem.column));
+        // The cells of a matrix share what they do not set, mistakes included.
+        self.found.dedup();
         let omitted = self.found.len().saturating_sub(SHOWN);
         self.found.truncate(SHOWN);
         Err(ConfigError { file: file.to_owned(), problems: self.found, omitted })

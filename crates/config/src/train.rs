@@ -133,11 +133,12 @@ fn kernel(field: &Field<'_>, problems: &mut Problems<'_>) -> Option<KernelPolicy
     match &field.node.value {
         Value::Scalar { text, .. } if text == "latest" => Some(KernelPolicy::Latest),
         Value::Scalar { text, .. } if text == "newest-buildable" => Some(KernelPolicy::NewestBuildable),
+        Value::Scalar { text, .. } if text == "all-in-train" => Some(KernelPolicy::AllInTrain),
         _ => {
             problems.add(
                 field.place(),
                 format!("{} cannot be {}", field.path, crate::fields::kind(field.node)),
-                Some("allowed: `latest`, `newest-buildable`, {exact: RELEASE} or {ceiling: RELEASE}, with the release as `uname -r` prints it".to_owned()),
+                Some("allowed: `latest`, `newest-buildable`, `all-in-train`, {exact: RELEASE} or {ceiling: RELEASE}, with the release as `uname -r` prints it".to_owned()),
             );
             None
         }

@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use drivetrain_config::{
     BuildRoot, BuilderKind, ChannelName, Config, ConfigError, ExtraSource, HeaderTest, HostConfigure, Jobs,
     KayobeGroup, Location, PublishPulp, PublishTarget, PulpCredentials, VaultPassword, VendorVisibility,
-    Verify, parse,
+    Verify, parse, parse_cells,
 };
 use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
@@ -244,7 +244,8 @@ fn uncommented(template: &str) -> String {
                         && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
                         && !value.starts_with("//")
                         && (value.starts_with(" [") || value.starts_with(" {") || !value.contains(", "))
-                        && !["signatures", "sandbox", "drop", "keep", "latest", "pulp"].contains(&key)
+                        && !["signatures", "sandbox", "drop", "keep", "latest", "pulp", "matrix"]
+                            .contains(&key)
                 })
             });
             code.map_or(line.to_owned(), |code| {
@@ -312,6 +313,16 @@ fn the_template_is_a_configuration_with_every_key() {
     let uncommented = uncommented(template);
     let full = read(&uncommented).unwrap_or_else(|error| panic!("{uncommented}\n{error}"));
     assert_ne!(config, full);
+    // A configuration of several cells is another test's.
+    let with_matrix =
+        template.split("\n# matrix:\n").nth(1).unwrap().replace("\n#", "\n").replacen('#', "", 1);
+    let several = format!("{template}matrix:\n{with_matrix}");
+    let several = parse_cells(&several, "t.yaml", &[], &environment, Utf8Path::new("/site")).unwrap();
+    let names: Vec<&str> = several.iter().map(|cell| cell.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["rocky-9.5/3.2.1/latest/x86_64", "rocky-9.6/3.2.1/latest/x86_64", "rocky-9.6/3.2.3/latest/x86_64"]
+    );
     for key in [
         "snapshot",
         "username",

@@ -50,6 +50,10 @@ pub struct Global {
     /// is read as YAML.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Of a configuration with a matrix, mean these cells: TRAIN/DRIVER/KERNEL/ARCH, where * stands for any text. May be
+    /// repeated.
+    #[arg(long, global = true, value_name = "PATTERN")]
+    pub cell: Vec<glob::Pattern>,
     /// Where caches, logs and the records of runs are kept [default: /var/lib/drivetrain for root, otherwise
     /// ~/.local/state/drivetrain].
     #[arg(long, global = true, value_name = "DIR", env = "DRIVETRAIN_STATE", value_hint = ValueHint::DirPath)]
@@ -182,6 +186,19 @@ pub struct Building {
     pub keep: bool,
 }
 
+/// How several cells are gone about.
+#[derive(Debug, Clone, Args)]
+pub struct Several {
+    /// How many cells of a matrix are worked on at once. They share the compile slots of --jobs [default: two where
+    /// this host builds or a cloud has the machines, otherwise one].
+    #[arg(long, value_name = "N")]
+    pub at_once: Option<NonZeroUsize>,
+    /// Write what became of it to this file too: a page where it ends in .html, JSON where it ends in .json, and
+    /// otherwise Markdown after what is in it already, as the summary of a CI job takes it.
+    #[arg(long, value_name = "FILE", env = "DRIVETRAIN_SUMMARY", value_hint = ValueHint::FilePath)]
+    pub summary: Option<Utf8PathBuf>,
+}
+
 /// Waiting for another run.
 #[derive(Debug, Clone, Args)]
 pub struct Waiting {
@@ -210,6 +227,8 @@ pub struct BuildArgs {
     pub lock: LockArgs,
     #[command(flatten)]
     pub building: Building,
+    #[command(flatten)]
+    pub several: Several,
     #[command(flatten)]
     pub waiting: Waiting,
 }
@@ -243,6 +262,8 @@ pub struct RunArgs {
     pub lock: LockArgs,
     #[command(flatten)]
     pub building: Building,
+    #[command(flatten)]
+    pub several: Several,
     #[command(flatten)]
     pub waiting: Waiting,
     #[command(flatten)]

@@ -1,17 +1,20 @@
 //! What all stages of a run share.
 
 use camino::Utf8Path;
-use drivetrain_config::Config;
+use drivetrain_config::{Config, ConfiguredCell};
 use drivetrain_fetch::{Credentials, Downloader, Http, MetadataCache, Settings, Source, Store};
 use drivetrain_host::CancellationToken;
 use drivetrain_model::ExitCode;
 use url::Url;
 
 use crate::cli::Global;
+use crate::command::state_path;
 use crate::failure::{Failure, Result};
 use crate::publisher::Publisher;
 use crate::reporter::Reporter;
 use crate::state::StateDirectory;
+use crate::together::Together;
+use crate::view;
 
 /// The surroundings of a run: state, network, reporter, and the token that an interruption cancels.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ pub struct Context {
     pub cache: MetadataCache,
     pub cancel: CancellationToken,
     pub publisher: Publisher,
+    /// What it shares with other cells that are worked on in this process.
+    pub together: Together,
 }
 
 impl Context {
@@ -31,7 +36,13 @@ impl Context {
         let cache = MetadataCache::open(downloader, state.metadata())
             .map_err(|error| store_failure(&state.metadata(), &error))?;
         let publisher = Publisher::new(state.path(), Some(reporter.clone()));
-        Ok(Self { state, reporter, cache, cancel, publisher })
+        Ok(Self { state, reporter, cache, cancel, publisher, together: Together::default() })
+    }
+
+    /// For what is looked up besides, and not told of.
+    pub fn quiet(global: &Global, cancel: CancellationToken) -> Result<Self> {
+        let state = StateDirectory::open(state_path(global))?;
+        Self::open(state, Reporter::new(Box::new(view::Quiet)), cancel)
     }
 
     /// The store of fetched files.
@@ -68,8 +79,68 @@ pub fn source(url: &Url, credentials: Option<&drivetrain_config::Credentials>) -
         .map_err(|error| Failure::of(ExitCode::Usage, &error))
 }
 
-/// Reads and checks the configuration file, with what the command line sets in place of its values.
+/// The configuration of one cell, for what is done with one.
 pub fn load_config(global: &Global) -> Result<Config> {
+    let mut cells = load_cells(global)?;
+    match (cells.pop(), cells.as_slice()) {
+        (Some(only), []) => Ok(only.config),
+        (last, others) => Err(several(others.iter().chain(last.as_ref()).map(|cell| cell.name.as_str()))),
+    }
+}
+
+/// The configuration of one train and driver, for what is done with all of its kernels: a matrix may have several of these.
+pub fn load_stack(global: &Global) -> Result<Config> {
+    let cells = load_cells(global)?;
+    let stack = |config: &Config| {
+        (
+            config.train.name.clone(),
+            config.driver.name.clone(),
+            config.driver.version.clone(),
+            config.publish.clone(),
+        )
+    };
+    let first = cells.first().map(|cell| stack(&cell.config));
+    if cells.iter().any(|cell| Some(stack(&cell.config)) != first) {
+        return Err(several(cells.iter().map(|cell| cell.name.as_str())));
+    }
+    cells.into_iter().next().map(|cell| cell.config).ok_or_else(no_cell)
+}
+
+/// The configuration of the first cell, for what is the same in all of them.
+pub fn load_any(global: &Global) -> Result<Config> {
+    load_cells(global)?.into_iter().next().map(|cell| cell.config).ok_or_else(no_cell)
+}
+
+fn several<'n>(names: impl Iterator<Item = &'n str>) -> Failure {
+    let mut failure =
+        Failure::new(ExitCode::Usage, "the configuration has several cells, and this is done with one");
+    failure.causes = names.take(20).map(str::to_owned).collect();
+    failure.next("name one with --cell, which takes * for any text: --cell 'rocky-9.6/*'")
+}
+
+fn no_cell() -> Failure {
+    Failure::new(ExitCode::Usage, "the configuration has no such cell").next("look at what --cell says")
+}
+
+/// Those of the configuration's cells that the command line means.
+pub fn load_cells(global: &Global) -> Result<Vec<ConfiguredCell>> {
+    let all = read_config(global)?;
+    if global.cell.is_empty() {
+        return Ok(all);
+    }
+    let names: Vec<String> = all.iter().map(|cell| cell.name.clone()).collect();
+    let meant = |cell: &ConfiguredCell| global.cell.iter().any(|pattern| pattern.matches(&cell.name));
+    let cells: Vec<ConfiguredCell> = all.into_iter().filter(meant).collect();
+    if cells.is_empty() {
+        let mut failure = Failure::new(ExitCode::Usage, "the configuration has no cell that --cell names");
+        failure.causes = names.into_iter().take(20).collect();
+        return Err(failure.next("name one of these; * stands for any text"));
+    }
+    Ok(cells)
+}
+
+/// Reads and checks the configuration file, with what the command line sets in place of its values.
+fn read_config(global: &Global) -> Result<Vec<ConfiguredCell>> {
     let path = global.config.as_path();
     let unreadable = |error: &std::io::Error| {
         let failure =
@@ -84,7 +155,7 @@ pub fn load_config(global: &Global) -> Result<Config> {
     let text = read_limited(path).map_err(|error| unreadable(&error))?;
     let absolute = camino::absolute_utf8(path).map_err(|error| unreadable(&error))?;
     let base = absolute.parent().unwrap_or(Utf8Path::new("/"));
-    drivetrain_config::parse_with(&text, path.as_str(), &global.set, &environment, base)
+    drivetrain_config::parse_cells(&text, path.as_str(), &global.set, &environment, base)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
 }
 

@@ -6,6 +6,7 @@ mod command;
 mod context;
 mod failure;
 mod journal;
+mod matrix;
 mod pipeline;
 mod provider;
 mod publisher;
@@ -13,6 +14,7 @@ mod reporter;
 mod run_lock;
 mod stage;
 mod state;
+mod together;
 mod view;
 
 use clap::Parser;

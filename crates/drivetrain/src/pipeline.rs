@@ -1,8 +1,9 @@
 //! A run: the stages in order, with a journal, one at a time for each cell.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, KernelPolicy, PublicationState, RunId, Stage};
@@ -13,9 +14,10 @@ use jiff::Timestamp;
 use crate::cell_lock::CellLock;
 use crate::cli::{BuildArgs, Global, LockArgs, PushArgs, RunArgs};
 use crate::command::{plan, state_path};
-use crate::context::{Context, load_config};
+use crate::context::{Context, load_cells};
 use crate::failure::{Failure, Result};
 use crate::journal::{self, Journal};
+use crate::matrix;
 use crate::reporter::{Reporter, milliseconds};
 use crate::run_lock::RunLock;
 use crate::stage;
@@ -24,6 +26,7 @@ use crate::stage::fetch::Inputs;
 use crate::stage::machine::{Held, Ready, Workshop};
 use crate::stage::plan::Planned;
 use crate::state::StateDirectory;
+use crate::together::Together;
 use crate::view;
 
 /// How long an interrupted run may take to end in order.
@@ -46,6 +49,12 @@ pub struct Goal {
     replace: bool,
     /// Whether the machine of a run that fails is left.
     keep: bool,
+    /// How many cells of a matrix are worked on at once; absent for what fits the builder.
+    pub at_once: Option<NonZeroUsize>,
+    /// Where the summary goes besides.
+    pub summary: Option<Utf8PathBuf>,
+    /// The cell, where it is one of several: each has a lock of its own.
+    pub cell: Option<String>,
 }
 
 impl Goal {
@@ -61,6 +70,9 @@ impl Goal {
             undo_rollback: false,
             replace: false,
             keep: args.building.keep,
+            at_once: args.several.at_once,
+            summary: args.several.summary.clone(),
+            cell: None,
         }
     }
 
@@ -76,6 +88,9 @@ impl Goal {
             undo_rollback: args.publishing.undo_rollback,
             replace: args.publishing.replace,
             keep: false,
+            at_once: None,
+            summary: None,
+            cell: None,
         }
     }
 
@@ -91,12 +106,26 @@ impl Goal {
             undo_rollback: args.publishing.undo_rollback,
             replace: args.publishing.replace,
             keep: args.building.keep,
+            at_once: args.several.at_once,
+            summary: args.several.summary.clone(),
+            cell: None,
         }
     }
 }
 
-/// One run, from its first journal line to its last.
-struct Run {
+impl Goal {
+    /// The same for one cell of several.
+    pub fn of_cell(&self, name: &str) -> Self {
+        Self { cell: Some(name.to_owned()), ..self.clone() }
+    }
+
+    fn lock_file(&self, config: &Utf8Path) -> Utf8PathBuf {
+        plan::lock_file(&self.lock, config, self.cell.as_deref())
+    }
+}
+
+/// One run of one cell, from its first journal line to its last.
+pub struct Run {
     id: RunId,
     directory: Utf8PathBuf,
     context: Context,
@@ -104,55 +133,105 @@ struct Run {
     goal: Goal,
     global: Global,
     held: Held,
+    _goes_on: RunLock,
 }
 
-/// Runs as far as the goal says.
+/// Runs as far as the goal says: for the one cell that is configured, or for each of several.
 pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
-    let started = Instant::now();
-    let config = load_config(global)?;
-    let reporter = Reporter::new(view::choose(global.json, global.quiet));
+    let cells = load_cells(global)?;
     let cancel = CancellationToken::new();
-    let context = Context::open(StateDirectory::open(state_path(global))?, reporter.clone(), cancel.clone())?;
+    if let [only] = cells.as_slice()
+        && matrix::is_alone(&cells)
+    {
+        let reporter = Reporter::new(view::choose(global.json, global.quiet));
+        let summary = goal.summary.clone();
+        let started =
+            start(goal, only.config.clone(), global, reporter, cancel.clone(), Together::default())?;
+        let ended = cancelled_by_a_signal(&cancel, started.finish()).await;
+        if let Some(file) = &summary {
+            matrix::write_summary(file, &[matrix::result_of(&only.name, &ended)]);
+        }
+        if ended.result.is_ok() && !global.json {
+            view::print(&ended.conclusion()?);
+        }
+        return ended.result.map(|()| ExitCode::Success);
+    }
+    cancelled_by_a_signal(&cancel, matrix::run(&goal, cells, global, &cancel)).await
+}
+
+/// Begins the run of a cell, with its journal.
+pub fn start(
+    goal: Goal,
+    config: Config,
+    global: &Global,
+    reporter: Reporter,
+    cancel: CancellationToken,
+    together: Together,
+) -> Result<Run> {
+    let state = StateDirectory::open(state_path(global))?;
+    let context = Context { together, ..Context::open(state, reporter.clone(), cancel)? };
     let id = journal::new_run_id(Timestamp::now());
     let directory = context.state.run(&id);
-    let _goes_on = RunLock::take(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+    let goes_on = RunLock::take(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     let journal = Journal::create(&directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     reporter.record_in(journal);
     context.publisher.for_run(&id);
     let command = goal.command.to_owned();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     reporter.emit(Event::RunStarted { run: id.clone(), version, command });
-    let run = Run { id, directory, context, config, goal, global: global.clone(), held: Held::default() };
-    let result = until_signal(&cancel, run.stages()).await;
-    let result = run.give_back(result).await;
-    let result = result.map_err(|failure| failure.about_room(run.context.state.path()));
-    let (exit, error) = match &result {
-        Ok(()) => (ExitCode::Success, None),
-        Err(failure) => (failure.code, Some(failure.one_line())),
-    };
-    reporter.emit(Event::RunFinished { exit: exit.into(), error, ms: milliseconds(started) });
-    stage::report::keep(&run.id, &run.directory, &reporter);
-    reporter.close();
-    result?;
-    if !global.json {
-        view::print(&run.conclusion(started)?);
+    let global = global.clone();
+    Ok(Run { id, directory, context, config, goal, global, held: Held::default(), _goes_on: goes_on })
+}
+
+/// How a run ended.
+pub struct Ended {
+    /// The run.
+    pub id: RunId,
+    /// Its directory.
+    pub directory: Utf8PathBuf,
+    /// Whether it was well.
+    pub result: Result<()>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+impl Ended {
+    /// What it says at its end.
+    fn conclusion(&self) -> Result<String> {
+        let events =
+            journal::read(&self.directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+        Ok(view::runs::conclusion(&self.id, &self.directory, &events, self.ms))
     }
-    Ok(ExitCode::Success)
 }
 
 /// Waits for the work; on the first signal tells it to end, and after a while ends it. Dropping a build kills
 /// its processes.
 pub async fn until_signal<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    cancelled_by_a_signal(cancel, until_cancelled(cancel, work)).await
+}
+
+/// Waits for the work; once it is told to end, for a while only, or until the next signal.
+async fn until_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::pin!(work);
     tokio::select! {
         result = &mut work => return result,
-        () = signal() => cancel.cancel(),
+        () = cancel.cancelled() => {}
     }
     tokio::select! {
         result = &mut work => result,
         () = tokio::time::sleep(GRACE) => Err(Failure::interrupted()),
         () = signal() => Err(Failure::interrupted()),
     }
+}
+
+/// Waits for work that ends by itself once it is told to, which the first signal does.
+async fn cancelled_by_a_signal<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = signal() => cancel.cancel(),
+    }
+    work.await
 }
 
 async fn signal() {
@@ -171,6 +250,23 @@ async fn signal() {
 }
 
 impl Run {
+    /// Does all of it, and writes down how it ended.
+    pub async fn finish(self) -> Ended {
+        let started = Instant::now();
+        let result = until_cancelled(&self.context.cancel, self.stages()).await;
+        let result = self.give_back(result).await;
+        let result = result.map_err(|failure| failure.about_room(self.context.state.path()));
+        let (exit, error) = match &result {
+            Ok(()) => (ExitCode::Success, None),
+            Err(failure) => (failure.code, Some(failure.one_line())),
+        };
+        let (reporter, ms) = (&self.context.reporter, milliseconds(started));
+        reporter.emit(Event::RunFinished { exit: exit.into(), error, ms });
+        stage::report::keep(&self.id, &self.directory, reporter);
+        reporter.close();
+        Ended { id: self.id, directory: self.directory, result, ms }
+    }
+
     /// Whatever became of the run: its machine goes. Where the run was well, that it does not go is its failure.
     async fn give_back(&self, result: Result<()>) -> Result<()> {
         let keep = self.goal.keep && result.is_err();
@@ -278,10 +374,12 @@ impl Run {
     }
 
     async fn plan(&self) -> Result<Planned> {
+        let _alone =
+            self.context.unless_cancelled(async { Ok(self.context.together.planning().await) }).await?;
         let making = self.context.unless_cancelled(stage::plan::make(&self.context, &self.config));
         let planned = self.context.reporter.stage(Stage::Plan, making).await?;
         if self.goal.lock.locked {
-            plan::require_locked(&planned.plan, &plan::lock_file(&self.goal.lock, &self.global.config))?;
+            plan::require_locked(&planned.plan, &self.goal.lock_file(&self.global.config))?;
         }
         Ok(planned)
     }
@@ -334,12 +432,6 @@ impl Run {
         let held = move |target: &dyn Target, path: &RepositoryPath| target.held_back(path, lock);
         let held = stage::publish::ask(&self.context, &self.config, path, held).await?.flatten();
         held.map_or(Ok(()), |entry| Err(rolled_back(path, &entry)))
-    }
-
-    fn conclusion(&self, started: Instant) -> Result<String> {
-        let events =
-            journal::read(&self.directory).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-        Ok(view::runs::conclusion(&self.id, &self.directory, &events, milliseconds(started)))
     }
 }
 

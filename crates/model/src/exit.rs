@@ -24,6 +24,8 @@ pub enum ExitCode {
     Busy = 8,
     /// A machine to build on could not be had, made ready, or removed.
     Machine = 9,
+    /// Some of several cells succeeded, and others did not.
+    Some = 10,
     /// A fault of drivetrain's own.
     Internal = 70,
     /// Interrupted by a signal; the next run goes on from here.
@@ -43,6 +45,7 @@ impl ExitCode {
         (Self::Publish, "publishing failed; what was served before is served still"),
         (Self::Busy, "another run holds the cell, or the host to build on"),
         (Self::Machine, "a machine to build on could not be had, made ready, or removed"),
+        (Self::Some, "some of several cells succeeded, and others did not"),
         (Self::Internal, "a fault of drivetrain's own: please report it"),
         (Self::Interrupted, "interrupted; the next run goes on from here"),
     ];

@@ -18,6 +18,8 @@ pub enum KernelPolicy {
     Ceiling(KernelRelease),
     /// The newest that the driver builds for.
     NewestBuildable,
+    /// Each of them, as a cell of its own.
+    AllInTrain,
 }
 
 impl fmt::Display for KernelPolicy {
@@ -27,6 +29,7 @@ impl fmt::Display for KernelPolicy {
             Self::Exact(release) => write!(f, "exactly {release}"),
             Self::Ceiling(release) => write!(f, "the newest up to {release}"),
             Self::NewestBuildable => f.write_str("the newest that the driver builds for"),
+            Self::AllInTrain => f.write_str("all of the train"),
         }
     }
 }

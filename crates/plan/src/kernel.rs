@@ -64,6 +64,18 @@ pub(crate) fn choose<'a>(
     Ok(Chosen { planned, core: candidate.core, devel })
 }
 
+/// All kernels of the train, newest first.
+///
+/// Refuses a train without any.
+pub fn kernels(config: &Config, train: &[RepositoryMetadata]) -> Result<Vec<KernelRelease>, Refusal> {
+    let arch = &config.train.arch;
+    let all = released(train, "kernel-core", "kernel-uname-r", arch);
+    if all.is_empty() {
+        return Err(no_kernel(train, arch));
+    }
+    Ok(all.into_iter().rev().map(|(release, _)| release).collect())
+}
+
 /// The packages of a name with the kernel release of each, oldest first.
 fn released<'a>(
     train: &'a [RepositoryMetadata],
@@ -100,7 +112,7 @@ fn fits(policy: &KernelPolicy, candidate: &Candidate<'_>, held_back: &[HeldBack]
         KernelPolicy::NewestBuildable => {
             candidate.devel.is_some() && !held_back.iter().any(|held| held.release == *release)
         }
-        KernelPolicy::Latest => true,
+        KernelPolicy::Latest | KernelPolicy::AllInTrain => true,
         KernelPolicy::Exact(wanted) => wanted == release,
         KernelPolicy::Ceiling(ceiling) => version_of(release) <= version_of(ceiling),
     }
@@ -151,8 +163,8 @@ fn why(candidate: &Candidate<'_>, policy: &KernelPolicy, chosen: bool, held_back
         KernelPolicy::NewestBuildable if candidate.devel.is_none() => "nothing can be built for it",
         KernelPolicy::NewestBuildable => "older than the newest that is not known to fail",
         _ if chosen && candidate.devel.is_none() => "meant, but it has no kernel-devel",
-        KernelPolicy::Latest if chosen => "the newest of the train",
-        KernelPolicy::Latest => "older than the newest",
+        KernelPolicy::Latest | KernelPolicy::AllInTrain if chosen => "the newest of the train",
+        KernelPolicy::Latest | KernelPolicy::AllInTrain => "older than the newest",
         KernelPolicy::Exact(_) if chosen => "the one that train.kernel names",
         KernelPolicy::Exact(_) => "not the one that train.kernel names",
         KernelPolicy::Ceiling(_) if chosen => "the newest that train.kernel allows",

@@ -24,6 +24,7 @@ mod userspace;
 pub use components::{Components, OrderedComponent, Origin, SourcePackage, components};
 pub use installation::{Installation, Uninstallable, files_to_install, installation, takeovers};
 pub use inventory::{Inventories, Inventory, expected, is_published};
+pub use kernel::kernels;
 pub use metadata::RepositoryMetadata;
 pub use patches::{ComponentPatch, PatchFile, asks_for_headers, patches};
 pub use planning::{Existing, ServedLock, Tools, plan};

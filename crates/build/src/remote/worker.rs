@@ -62,7 +62,7 @@ async fn read_and_build(
         vendor::build(&request, tool, events, output, cancel).await
     } else {
         let host = Arc::new(sandbox(directory).await.map_err(Said::refused)?);
-        build(host, request, events, cancel).await
+        build(host, request, None, events, cancel).await
     };
     report.map(|report| Said::report(&report)).map_err(|error| match &error {
         BuildError::VendorTool { what, next } => {

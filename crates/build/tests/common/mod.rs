@@ -110,7 +110,7 @@ impl Bench {
     pub async fn build_until(&self, components: &[&Component], cancel: &CancellationToken) -> BuildReport {
         let events = Arc::clone(&self.events);
         let sink = Arc::new(move |event: Event| events.lock().unwrap().push(event));
-        build(self.host.clone(), self.request(components), sink, cancel).await.unwrap()
+        build(self.host.clone(), self.request(components), None, sink, cancel).await.unwrap()
     }
 
     pub fn log(&self, name: &str) -> String {

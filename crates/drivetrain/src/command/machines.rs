@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{GcArgs, Global};
 use crate::command::state_path;
-use crate::context::load_config;
+use crate::context::load_any;
 use crate::failure::{Failure, Result};
 use crate::provider;
 use crate::run_lock;
@@ -80,7 +80,7 @@ impl Here {
 
 /// Lists what there is.
 pub async fn list(global: &Global) -> Result<ExitCode> {
-    let config = load_config(global)?;
+    let config = load_any(global)?;
     let provider = required(&config)?;
     let here = Here::of(global);
     let found = provider.list().await.map_err(|error| of_machine(&error))?;
@@ -117,7 +117,7 @@ fn text(rows: &[Row], provider: &str, now: Timestamp) -> String {
 
 /// Removes what nobody needs, or one that is named.
 pub async fn gc(args: &GcArgs, global: &Global) -> Result<ExitCode> {
-    let config = load_config(global)?;
+    let config = load_any(global)?;
     let provider = required(&config)?;
     let here = Here::of(global);
     if let Some(lease) = &args.lease {

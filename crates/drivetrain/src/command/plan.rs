@@ -1,38 +1,82 @@
 //! `drivetrain plan`
 
 use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ExitCode, Lock, Plan};
 use fs_err as fs;
 
 use crate::cli::{Global, LockArgs, PlanArgs};
 use crate::command::state_path;
-use crate::context::{Context, load_config};
+use crate::context::{Context, load_cells};
 use crate::failure::{Failure, Result};
+use crate::matrix;
 use crate::pipeline::until_signal;
 use crate::reporter::Reporter;
 use crate::stage;
+use crate::stage::plan::Planned;
 use crate::state::StateDirectory;
 use crate::view;
 
-/// Makes the plan, shows it, and writes the lock.
+/// Makes the plan, shows it, and writes the lock; of each cell, where there are several.
 pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
-    let config = load_config(global)?;
     // Its standard output is the plan: with --json nothing else may stand there.
     let reporter = Reporter::new(view::choose(false, global.quiet || global.json));
     let cancel = CancellationToken::new();
+    let configured = load_cells(global)?;
+    let is_alone = matrix::is_alone(&configured);
+    let cells = matrix::expand(configured, global, &cancel).await?;
     let context = Context::open(StateDirectory::open(state_path(global))?, reporter.clone(), cancel.clone())?;
-    let made = until_signal(&cancel, context.unless_cancelled(stage::plan::make(&context, &config))).await;
+    if let [only] = cells.as_slice()
+        && is_alone
+    {
+        let planned = make(&context, &only.config).await;
+        reporter.close();
+        return shown(&planned?, args, global, None).map(|()| ExitCode::Success);
+    }
+    let mut results = Vec::new();
+    for cell in &cells {
+        let planned = make(&context, &cell.config).await;
+        let done = planned.and_then(|planned| {
+            shown(&planned, args, global, Some(&cell.name))?;
+            Ok(planned.plan)
+        });
+        if let Err(failure) = &done
+            && !global.json
+        {
+            view::note(&format!("{}\n{}\n", cell.name, view::words::failure(failure, false)));
+        }
+        results.push((cell.name.clone(), done));
+    }
     reporter.close();
-    let planned = made?;
-    let file = lock_file(&args.lock, &global.config);
+    if global.json {
+        let of = |(name, done): &(String, Result<Plan>)| match done {
+            Ok(plan) => serde_json::json!({ "name": name, "plan": plan }),
+            Err(failure) => serde_json::json!({ "name": name, "error": failure }),
+        };
+        view::print_json(&results.iter().map(of).collect::<Vec<_>>());
+    } else {
+        view::print(&view::matrix::plans(&results));
+    }
+    let failures = results.iter().map(|(_, done)| done.as_ref().err().map(|failure| failure.code));
+    Ok(matrix::exit_code(failures))
+}
+
+async fn make(context: &Context, config: &Config) -> Result<Planned> {
+    let making = context.unless_cancelled(stage::plan::make(context, config));
+    until_signal(&context.cancel, making).await
+}
+
+/// Shows the plan of a cell, and compares or writes its lock.
+fn shown(planned: &Planned, args: &PlanArgs, global: &Global, cell: Option<&str>) -> Result<()> {
+    let file = lock_file(&args.lock, &global.config, cell);
     if args.lock.locked {
         require_locked(&planned.plan, &file)?;
     }
-    if global.json {
-        view::print_json(&planned.plan);
-    } else {
+    if !global.json {
         view::print(&view::plan::plan(&planned.plan));
+    } else if cell.is_none() {
+        view::print_json(&planned.plan);
     }
     if !args.lock.locked && !args.no_lock {
         write_lock(&planned.plan.lock, &file)?;
@@ -40,12 +84,20 @@ pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
             view::print(&format!("Lock: {file}\n"));
         }
     }
-    Ok(ExitCode::Success)
+    if cell.is_some() && !global.json {
+        view::print("\n");
+    }
+    Ok(())
 }
 
 /// Where the lock is: as asked for, or beside the configuration.
-pub fn lock_file(args: &LockArgs, config: &Utf8Path) -> Utf8PathBuf {
-    args.lock.clone().unwrap_or_else(|| config.with_extension("lock"))
+/// Each of several cells has one of its own, in a directory of that name.
+pub fn lock_file(args: &LockArgs, config: &Utf8Path, cell: Option<&str>) -> Utf8PathBuf {
+    let file = args.lock.clone().unwrap_or_else(|| config.with_extension("lock"));
+    match cell {
+        None => file,
+        Some(name) => Utf8PathBuf::from(format!("{file}.d")).join(format!("{}.lock", name.replace('/', "_"))),
+    }
 }
 
 /// Refuses unless the plan fits the lock.
@@ -77,6 +129,9 @@ fn write_lock(lock: &Lock, file: &Utf8Path) -> Result<()> {
         return Ok(());
     }
     let temporary = file.with_extension(format!("lock.{}", std::process::id()));
+    if let Some(directory) = file.parent().filter(|directory| directory.extension() == Some("d")) {
+        fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+    }
     fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, file)).map_err(|error| {
         drop(fs::remove_file(&temporary));
         failed(&error)

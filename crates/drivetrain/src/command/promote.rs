@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::{Global, Promote};
 use crate::command::served::{channel, channel_of, is_meant};
 use crate::command::state_path;
-use crate::context::load_config;
+use crate::context::load_stack;
 use crate::failure::{Failure, Result};
 use crate::pipeline::rolled_back;
 use crate::publisher::{Publisher, failed};
@@ -17,7 +17,7 @@ use crate::view;
 
 /// Serves in one channel what is served in another.
 pub fn run(args: &Promote, global: &Global) -> Result<ExitCode> {
-    let config = load_config(global)?;
+    let config = load_stack(global)?;
     let (from, to) = channels(&config, args)?;
     let publisher = Publisher::new(&state_path(global), None);
     let Some(target) = publisher.existing(&config)? else {

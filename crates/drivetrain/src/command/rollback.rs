@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::{Global, Rollback};
 use crate::command::served::{channel, channel_of, in_channel, is_meant};
 use crate::command::state_path;
-use crate::context::load_config;
+use crate::context::load_stack;
 use crate::failure::{Failure, Result};
 use crate::publisher::{Publisher, failed};
 use crate::stage::publish::{address, change};
@@ -16,7 +16,7 @@ use crate::view;
 
 /// Serves an earlier version again.
 pub fn run(args: &Rollback, global: &Global) -> Result<ExitCode> {
-    let config = load_config(global)?;
+    let config = load_stack(global)?;
     let channel = args.channel.as_deref().map(|name| channel(&config, name)).transpose()?;
     let publisher = Publisher::new(&state_path(global), None);
     let Some(target) = publisher.existing(&config)? else {

@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use crate::cli::{Global, Show, parse_run};
 use crate::command::state_path;
-use crate::context::load_config;
+use crate::context::load_any;
 use crate::failure::{Failure, Result};
 use crate::publisher::{Publisher, failed};
 use crate::stage;
@@ -41,7 +41,7 @@ fn list(state: &StateDirectory, global: &Global) -> Result<ExitCode> {
 }
 
 fn repositories(global: &Global) -> Result<Vec<Repository>> {
-    let config = load_config(global)?;
+    let config = load_any(global)?;
     let publisher = Publisher::new(&state_path(global), None);
     let Some(target) = publisher.existing(&config)? else { return Ok(Vec::new()) };
     let all = target.list().map_err(|error| failed(&error))?;

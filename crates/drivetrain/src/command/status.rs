@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::{Global, Status};
 use crate::command::served::{channel, channel_of, in_channel, is_meant};
 use crate::command::state_path;
-use crate::context::load_config;
+use crate::context::{load_any, load_stack};
 use crate::failure::{Failure, Result};
 use crate::publisher::{Publisher, failed, target_words};
 use crate::stage::publish::consumers;
@@ -45,7 +45,7 @@ struct Row {
 
 /// Says what is served where.
 pub fn run(args: &Status, global: &Global) -> Result<ExitCode> {
-    let config = load_config(global)?;
+    let config = if args.repo_file { load_stack(global)? } else { load_any(global)? };
     let channel = args.channel.as_deref().map(|name| channel(&config, name)).transpose()?;
     let publisher = Publisher::new(&state_path(global), None);
     let target = publisher.existing(&config)?;

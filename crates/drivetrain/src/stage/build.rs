@@ -91,7 +91,11 @@ async fn run(
     let reporter = context.reporter.clone();
     let events = Arc::new(move |event| reporter.emit(event));
     let report = match (&planned.workshop, ready) {
-        (Workshop::Here(host), _) => build(host.clone(), request, events, &context.cancel).await,
+        (Workshop::Here(host), _) => {
+            let (work, jobs) = (&request.directories.work, request.options.jobs);
+            let slots = context.together.slots(&**host, work, jobs).await?;
+            build(host.clone(), request, Some(&slots), events, &context.cancel).await
+        }
         (_, Some(Ready::Machine(builder))) => {
             let scratch = context.state.scratch_directory().map_err(|error| {
                 Failure::because(ExitCode::Failure, "there is no room to work in", &error)

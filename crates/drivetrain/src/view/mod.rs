@@ -6,6 +6,7 @@
 
 pub mod closure;
 mod json;
+pub mod matrix;
 mod output;
 mod plain;
 pub mod plan;
@@ -48,17 +49,22 @@ impl View for Quiet {
 
 /// The view that fits: JSON on request, bars for a person at a terminal, plain lines otherwise.
 pub fn choose(json: bool, quiet: bool) -> Box<dyn View> {
-    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-    let ci = std::env::var_os("CI").is_some();
     if json {
-        Box::new(Json)
+        Box::new(Json::default())
     } else if quiet {
         Box::new(Quiet)
-    } else if std::io::stderr().is_terminal() && !dumb && !ci {
+    } else if is_for_a_person() {
         Box::new(Terminal::new())
     } else {
         Box::new(Plain::new())
     }
+}
+
+/// Whether somebody watches who is served by bars.
+fn is_for_a_person() -> bool {
+    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    let ci = std::env::var_os("CI").is_some();
+    std::io::stderr().is_terminal() && !dumb && !ci
 }
 
 /// Prints a result as JSON.

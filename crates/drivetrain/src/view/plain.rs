@@ -9,12 +9,19 @@ use super::{View, note};
 /// Prints lines on standard error, each with the seconds since the first.
 pub struct Plain {
     began: Option<Timestamp>,
+    /// Which of several cells it is.
+    label: Option<String>,
 }
 
 impl Plain {
     /// Begins with the first event.
     pub fn new() -> Self {
-        Self { began: None }
+        Self { began: None, label: None }
+    }
+
+    /// One of several cells, which all began at this moment.
+    pub fn beside(began: Timestamp, label: String) -> Self {
+        Self { began: Some(began), label: Some(label) }
     }
 }
 
@@ -30,6 +37,7 @@ impl View for Plain {
         };
         // Names in events come from repositories; a line stays a line.
         let line = line.replace(['\n', '\r', '\u{1b}'], " ");
-        note(&format!("[{seconds:7.1} s] {mark}{line}"));
+        let whose = self.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
+        note(&format!("[{seconds:7.1} s] {mark}{whose}{line}"));
     }
 }

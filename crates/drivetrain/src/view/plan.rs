@@ -139,7 +139,8 @@ fn publication(plan: &Plan) -> String {
     format!("{}\n            {} ({state})", publication.target, publication.path)
 }
 
-fn summary(plan: &Plan) -> String {
+/// What would be done, in a sentence.
+pub fn summary(plan: &Plan) -> String {
     if plan.is_done() {
         return "Nothing to do: what is served was built from these inputs.".to_owned();
     }

@@ -20,12 +20,28 @@ pub struct Terminal {
     bars: MultiProgress,
     transfers: HashMap<String, ProgressBar>,
     components: HashMap<String, ProgressBar>,
+    /// Which of several cells it is.
+    label: Option<String>,
 }
 
 impl Terminal {
     /// On standard error.
     pub fn new() -> Self {
-        Self { bars: MultiProgress::new(), transfers: HashMap::new(), components: HashMap::new() }
+        Self::on(MultiProgress::new(), None)
+    }
+
+    /// Of one of several cells, on a terminal that they share.
+    pub fn beside(bars: MultiProgress, label: String) -> Self {
+        Self::on(bars, Some(label))
+    }
+
+    fn on(bars: MultiProgress, label: Option<String>) -> Self {
+        Self { bars, transfers: HashMap::new(), components: HashMap::new(), label }
+    }
+
+    /// A text with the cell that it is of.
+    fn whose(&self, text: &str) -> String {
+        self.label.as_ref().map_or(text.to_owned(), |label| format!("{label}: {text}"))
     }
 
     fn line(&self, tone: Tone, text: &str) {
@@ -37,7 +53,7 @@ impl Terminal {
             Tone::Bad => style.red().apply_to("✗"),
         };
         let text = console::strip_ansi_codes(text).replace(['\r', '\u{1b}'], " ");
-        drop(self.bars.println(format!("{mark} {text}")));
+        drop(self.bars.println(format!("{mark} {}", self.whose(&text))));
     }
 
     fn transfer(&mut self, file: &str, size: Option<u64>, resumed_at: u64) {
@@ -66,11 +82,16 @@ impl Terminal {
     /// What takes a while, under a key, with its name.
     fn spinner(&mut self, key: &str, name: &str, estimate_ms: Option<u64>) {
         let estimate = estimate_ms.map(|ms| format!(" of about {}", super::words::duration(ms)));
+        let (name, width) = match &self.label {
+            None => (name.to_owned(), 18),
+            // The name first: where there is no room for all, that is left.
+            Some(label) => (format!("{name}, {label}"), 46),
+        };
         let template = format!(
-            "  {{spinner}} {{prefix:18!}} {{elapsed:>6}}{}  {{wide_msg}}",
+            "  {{spinner}} {{prefix:{width}!}} {{elapsed:>6}}{}  {{wide_msg}}",
             estimate.unwrap_or_default()
         );
-        let bar = ProgressBar::new_spinner().with_style(style(&template)).with_prefix(name.to_owned());
+        let bar = ProgressBar::new_spinner().with_style(style(&template)).with_prefix(name);
         let bar = self.bars.add(bar);
         bar.enable_steady_tick(Duration::from_millis(120));
         self.components.insert(key.to_owned(), bar);
@@ -153,6 +174,14 @@ impl View for Terminal {
     }
 
     fn close(&mut self) {
-        drop(self.bars.clear());
+        match self.label {
+            None => drop(self.bars.clear()),
+            // The others' bars stay.
+            Some(_) => self
+                .transfers
+                .drain()
+                .chain(self.components.drain())
+                .for_each(|(_, bar)| bar.finish_and_clear()),
+        }
     }
 }

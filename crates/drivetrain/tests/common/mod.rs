@@ -141,6 +141,8 @@ pub struct Settings {
     pub channels: Vec<String>,
     /// The `builder` section, as YAML.
     pub builder: Option<String>,
+    /// The `matrix` section, as YAML.
+    pub matrix: Option<String>,
 }
 
 impl Settings {
@@ -172,6 +174,7 @@ impl Settings {
             publish_to: None,
             channels: Vec::new(),
             builder: None,
+            matrix: None,
         }
     }
 
@@ -270,6 +273,9 @@ impl Settings {
         }
         if !self.channels.is_empty() {
             writeln!(text, "  channels: [{}]", self.channels.join(", ")).unwrap();
+        }
+        if let Some(matrix) = &self.matrix {
+            writeln!(text, "\nmatrix:\n{matrix}").unwrap();
         }
         text
     }
