@@ -95,6 +95,8 @@ pub enum Command {
     Gc(GcArgs),
     /// List runs and repositories, or show the evidence of a run.
     Show(Show),
+    /// Write the coverage page: what is served for which train, kernel and driver, how it was proven, and what is missing.
+    Site(SiteArgs),
     /// Print a completion script for a shell.
     Completions(Completions),
     /// Write the manual pages.
@@ -450,6 +452,22 @@ pub struct Show {
     /// Print the journal: every event of the run.
     #[arg(long, requires = "run", group = "as")]
     pub journal: bool,
+}
+
+/// `drivetrain site`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads the publication target, the train's repositories, and what is known not to build. Writes index.html,\n\
+                        which needs no other file and no script, coverage.json and coverage.md. For a timer, and a web server.\n\n\
+                        Examples:\n  drivetrain site /srv/www/drivers\n  drivetrain site public --no-train"
+)]
+pub struct SiteArgs {
+    /// The directory to write to; made where it is missing.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Utf8PathBuf,
+    /// Do not read the train's repositories: say what is served, and not what is missing.
+    #[arg(long)]
+    pub no_train: bool,
 }
 
 /// `drivetrain completions`

@@ -75,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Show(args) => on_a_thread(global, move |global| command::show::run(&args, global)),
         Command::Promote(args) => on_a_thread(global, move |global| command::promote::run(&args, global)),
         Command::Status(args) => on_a_thread(global, move |global| command::status::run(&args, global)),
+        Command::Site(args) => wait_for(command::site::run(args, global)),
         Command::Machines(_) => wait_for(command::machines::list(global)),
         Command::Gc(args) => wait_for(command::machines::gc(&args, global)),
         Command::Worker(args) => wait_for(command::worker::run(&args)),

@@ -40,6 +40,22 @@ fn through_the_channels(site: &Site) {
         assert_eq!(row["proof"]["modules"], 2);
     }
     assert_eq!(rows[1]["why"], "accepted");
+    on_the_coverage_page(site);
+}
+
+/// Both channels are on the page, and the kernel that nothing was built for.
+fn on_the_coverage_page(site: &Site) {
+    let pages = site.path("pages");
+    site.run(&["site", &pages.display().to_string()]).succeeds().says("1 driver repository is served");
+    let found: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(pages.join("coverage.json")).unwrap()).unwrap();
+    let entry = &found["entries"][0];
+    assert_eq!(entry["kernel"], site.lab.newer.release.as_str());
+    for (place, channel) in entry["places"].as_array().unwrap().iter().zip(["development", "release"]) {
+        assert_eq!((&place["channel"], &place["proven"]["modules"]), (&channel.into(), &2.into()));
+    }
+    assert_eq!(entry["places"][1]["changed"]["why"], "accepted");
+    assert_eq!(found["entries"][1]["lack"]["because"], "never-built");
 }
 
 fn two_channels(site: &mut Site) {

@@ -10,6 +10,7 @@ pub mod rollback;
 mod served;
 pub mod shell;
 pub mod show;
+pub mod site;
 pub mod status;
 pub mod worker;
 

@@ -42,7 +42,7 @@ pub struct Planned {
 }
 
 /// The packages by which advisories speak of kernels.
-const KERNELS: &[&str] = &["kernel-core", "kernel"];
+pub const KERNELS: &[&str] = &["kernel-core", "kernel"];
 
 /// Makes the plan. Reads much, changes nothing outside of the state directory's caches.
 ///
