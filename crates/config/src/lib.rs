@@ -27,6 +27,7 @@ mod publish;
 mod report;
 mod secret;
 mod settings;
+mod site;
 mod snippet;
 mod template;
 mod train;
@@ -39,7 +40,7 @@ pub use kayobe::{HostConfigure, Kayobe, KayobeGroup, VaultPassword};
 pub use layout::Layout;
 pub use location::Location;
 pub use matrix::ConfiguredCell;
-pub use parse::{MAX_BYTES, parse, parse_cells, parse_with};
+pub use parse::{MAX_BYTES, parse, parse_cells, parse_site, parse_with};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
@@ -48,4 +49,5 @@ pub use settings::{
     OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials,
     QemuMachine, Repository, SshHost, Train, Userspace, VendorTool, VendorVisibility, Verify,
 };
+pub use site::{KayobeTrain, Secretive, SiteReader, SiteValue, SiteValues, TrainOrigin};
 pub use template::config_template;

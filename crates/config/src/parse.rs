@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use crate::fields::{Fields, Key, ROOT, key};
 use crate::overrides::{self, Lines};
 use crate::problems::Problems;
+use crate::site::{self, SiteReader};
 use crate::snippet::Source;
 use crate::tree::{self, Place};
 use crate::{Config, ConfigError, ConfiguredCell, builder, consumers, driver, matrix, publish, train};
@@ -76,6 +77,21 @@ pub fn parse_cells(
     env: &dyn Fn(&str) -> Option<String>,
     base_dir: &Utf8Path,
 ) -> Result<Vec<ConfiguredCell>, ConfigError> {
+    parse_site(text, file_name, overrides, env, base_dir, &site::no_reader)
+}
+
+/// As [`parse_cells`], with what reads a site's configuration where `train.kayobe` names one.
+///
+/// # Errors
+/// As [`parse_cells`]; and where the site's configuration cannot be read.
+pub fn parse_site(
+    text: &str,
+    file_name: &str,
+    overrides: &[String],
+    env: &dyn Fn(&str) -> Option<String>,
+    base_dir: &Utf8Path,
+    reader: &SiteReader<'_>,
+) -> Result<Vec<ConfiguredCell>, ConfigError> {
     let context = Context { env, base_dir };
     if text.len() > MAX_BYTES {
         let message =
@@ -117,9 +133,18 @@ pub fn parse_cells(
     for root in matrix::expand(&changed, &set, &mut problems) {
         let (root, _) = overrides::apply(&root, overrides, &lines);
         let start = Place { line: 1, column: 1, bytes: 0..0 };
-        let config = Fields::read(&root, ROOT, &start, KEYS, &mut problems)
+        let Some(site) = site::enrich(&root, &context, reader, &mut problems) else {
+            cells.push(None);
+            continue;
+        };
+        let env = |name: &str| site.secret(name).or_else(|| env(name));
+        let context = Context { env: &env, base_dir };
+        let config = Fields::read(&site.root, ROOT, &start, KEYS, &mut problems)
             .and_then(|fields| sections(&fields, &context, &mut problems));
-        cells.push(config.map(ConfiguredCell::new));
+        cells.push(config.map(|mut config| {
+            site.note(&mut config);
+            ConfiguredCell::new(config)
+        }));
     }
     let cells: Option<Vec<ConfiguredCell>> = cells.into_iter().collect();
     if let Some(twice) = cells.as_deref().and_then(matrix::twice) {

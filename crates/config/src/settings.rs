@@ -63,6 +63,9 @@ pub struct Train {
     /// it were not there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub module_streams: BTreeMap<String, String>,
+    /// Where it came from, where that is a site's Kayobe configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kayobe: Option<Box<crate::TrainOrigin>>,
 }
 
 /// One YUM repository.

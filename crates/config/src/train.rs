@@ -18,6 +18,7 @@ const TRAIN: &[Key] = &[
     key("keys", "the public keys that the train's packages are signed with"),
     key("repositories", "the repositories that hold the kernel and kernel-devel, by id"),
     key("module_streams", "module streams that are enabled beside the default ones"),
+    key("kayobe", "the site's Kayobe configuration, which the rest is read from"),
 ];
 
 const REPOSITORY: &[Key] = &[
@@ -81,6 +82,8 @@ pub(crate) fn read(field: &Field<'_>, context: &Context<'_>, problems: &mut Prob
         kernel: kernel?,
         repositories: repositories?,
         module_streams: module_streams?,
+        // Noted by who read it.
+        kayobe: None,
     })
 }
 

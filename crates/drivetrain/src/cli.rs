@@ -139,7 +139,8 @@ pub struct LockArgs {
 #[command(
     after_help = "Writes the lock file: every input by name, URL, size and checksum. Commit it, and let\n\
                         `--locked` refuse whatever has changed since.\n\n\
-                        Examples:\n  drivetrain plan\n  drivetrain plan --locked\n  drivetrain plan --json | jq .kernel.release"
+                        Examples:\n  drivetrain plan\n  drivetrain plan --locked\n  drivetrain plan --json | jq .kernel.release\n  \
+                        drivetrain plan --explain"
 )]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -147,6 +148,9 @@ pub struct PlanArgs {
     /// Do not write the lock file.
     #[arg(long, conflicts_with = "locked")]
     pub no_lock: bool,
+    /// Say for each value that was read from a Kayobe configuration (train.kayobe) which file and line it comes from.
+    #[arg(long)]
+    pub explain: bool,
 }
 
 /// `drivetrain closure`

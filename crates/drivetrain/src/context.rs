@@ -10,6 +10,7 @@ use url::Url;
 use crate::cli::Global;
 use crate::command::state_path;
 use crate::failure::{Failure, Result};
+use crate::kayobe_train;
 use crate::publisher::Publisher;
 use crate::reporter::Reporter;
 use crate::state::StateDirectory;
@@ -155,7 +156,8 @@ fn read_config(global: &Global) -> Result<Vec<ConfiguredCell>> {
     let text = read_limited(path).map_err(|error| unreadable(&error))?;
     let absolute = camino::absolute_utf8(path).map_err(|error| unreadable(&error))?;
     let base = absolute.parent().unwrap_or(Utf8Path::new("/"));
-    drivetrain_config::parse_cells(&text, path.as_str(), &global.set, &environment, base)
+    let site = kayobe_train::read;
+    drivetrain_config::parse_site(&text, path.as_str(), &global.set, &environment, base, &site)
         .map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))
 }
 

@@ -6,6 +6,7 @@ mod command;
 mod context;
 mod failure;
 mod journal;
+mod kayobe_train;
 mod matrix;
 mod pipeline;
 mod provider;

@@ -392,6 +392,9 @@ impl Run {
                 .and_then(|bytes| fs::write(path, bytes))
                 .map_err(|error| Failure::of(ExitCode::Failure, &error))
         };
+        if let Some(origin) = &self.config.train.kayobe {
+            write("train.json", serde_json::to_vec_pretty(origin))?;
+        }
         write("plan.json", serde_json::to_vec_pretty(&planned.plan))?;
         write("lock.json", serde_json::to_vec_pretty(&planned.plan.lock))
     }

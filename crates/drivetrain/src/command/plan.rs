@@ -1,7 +1,7 @@
 //! `drivetrain plan`
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_config::Config;
+use drivetrain_config::{Config, ConfiguredCell, TrainOrigin};
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ExitCode, Lock, Plan};
 use fs_err as fs;
@@ -18,6 +18,9 @@ use crate::stage::plan::Planned;
 use crate::state::StateDirectory;
 use crate::view;
 
+/// What a plan's JSON calls where the train was read from.
+const ORIGIN: &str = "train_from";
+
 /// Makes the plan, shows it, and writes the lock; of each cell, where there are several.
 pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
     // Its standard output is the plan: with --json nothing else may stand there.
@@ -30,15 +33,20 @@ pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
     if let [only] = cells.as_slice()
         && is_alone
     {
+        let origin = say_origin(&only.config, args, global);
         let planned = make(&context, &only.config).await;
         reporter.close();
-        return shown(&planned?, args, global, None).map(|()| ExitCode::Success);
+        if let (Err(_), true, Some(origin)) = (&planned, global.json, origin) {
+            view::print_json(&serde_json::json!({ ORIGIN: origin }));
+        }
+        return shown(&planned?, args, global, None, origin).map(|()| ExitCode::Success);
     }
     let mut results = Vec::new();
     for cell in &cells {
+        let origin = say_origin(&cell.config, args, global);
         let planned = make(&context, &cell.config).await;
         let done = planned.and_then(|planned| {
-            shown(&planned, args, global, Some(&cell.name))?;
+            shown(&planned, args, global, Some(&cell.name), origin)?;
             Ok(planned.plan)
         });
         if let Err(failure) = &done
@@ -50,16 +58,33 @@ pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
     }
     reporter.close();
     if global.json {
-        let of = |(name, done): &(String, Result<Plan>)| match done {
-            Ok(plan) => serde_json::json!({ "name": name, "plan": plan }),
-            Err(failure) => serde_json::json!({ "name": name, "error": failure }),
+        let of = |((name, done), cell): (&(String, Result<Plan>), &ConfiguredCell)| {
+            let mut object = match done {
+                Ok(plan) => serde_json::json!({ "name": name, "plan": plan }),
+                Err(failure) => serde_json::json!({ "name": name, "error": failure }),
+            };
+            if let Some(origin) = cell.config.train.kayobe.as_deref().filter(|_| args.explain) {
+                object[ORIGIN] = serde_json::json!(origin);
+            }
+            object
         };
-        view::print_json(&results.iter().map(of).collect::<Vec<_>>());
+        view::print_json(&results.iter().zip(&cells).map(of).collect::<Vec<_>>());
     } else {
         view::print(&view::matrix::plans(&results));
     }
     let failures = results.iter().map(|(_, done)| done.as_ref().err().map(|failure| failure.code));
     Ok(matrix::exit_code(failures))
+}
+
+/// Says where the train was read from, where that is a site's own configuration, and hands it back where it is to be
+/// in the JSON. Before the plan is made, so that it stands there even if that goes wrong.
+fn say_origin<'a>(config: &'a Config, args: &PlanArgs, global: &Global) -> Option<&'a TrainOrigin> {
+    let origin = config.train.kayobe.as_deref()?;
+    if global.json {
+        return args.explain.then_some(origin);
+    }
+    view::print(&if args.explain { view::origin::explanation(origin) } else { view::origin::line(origin) });
+    None
 }
 
 async fn make(context: &Context, config: &Config) -> Result<Planned> {
@@ -68,7 +93,13 @@ async fn make(context: &Context, config: &Config) -> Result<Planned> {
 }
 
 /// Shows the plan of a cell, and compares or writes its lock.
-fn shown(planned: &Planned, args: &PlanArgs, global: &Global, cell: Option<&str>) -> Result<()> {
+fn shown(
+    planned: &Planned,
+    args: &PlanArgs,
+    global: &Global,
+    cell: Option<&str>,
+    origin: Option<&TrainOrigin>,
+) -> Result<()> {
     let file = lock_file(&args.lock, &global.config, cell);
     if args.lock.locked {
         require_locked(&planned.plan, &file)?;
@@ -76,7 +107,11 @@ fn shown(planned: &Planned, args: &PlanArgs, global: &Global, cell: Option<&str>
     if !global.json {
         view::print(&view::plan::plan(&planned.plan));
     } else if cell.is_none() {
-        view::print_json(&planned.plan);
+        let mut plan = serde_json::json!(planned.plan);
+        if let Some(origin) = origin {
+            plan[ORIGIN] = serde_json::json!(origin);
+        }
+        view::print_json(&plan);
     }
     if !args.lock.locked && !args.no_lock {
         write_lock(&planned.plan.lock, &file)?;

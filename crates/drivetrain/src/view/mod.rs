@@ -7,6 +7,7 @@
 pub mod closure;
 mod json;
 pub mod matrix;
+pub mod origin;
 mod output;
 mod plain;
 pub mod plan;
