@@ -147,6 +147,7 @@ fn publication(path: &str, packages: &Utf8Path) -> Result<Publication> {
         rpms,
         evidence: BTreeMap::new(),
         consumers: ConsumerSettings { priority: 50, vendor: None },
+        keys: String::new(),
         lock: Sha256Digest::of(path.as_bytes()),
         run: RunId::parse("bench")?,
         verdicts: None,

@@ -46,8 +46,9 @@ pub use secret::Secret;
 pub use settings::{
     BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
     DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, MachineSettings,
-    OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials,
-    QemuMachine, Repository, SshHost, Train, Userspace, VendorTool, VendorVisibility, Verify,
+    OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp, PublishSign, PublishTarget,
+    PulpCredentials, QemuMachine, Repository, SshHost, Train, Userspace, VendorTool, VendorVisibility,
+    Verify,
 };
 pub use site::{KayobeTrain, Secretive, SiteReader, SiteValue, SiteValues, TrainOrigin};
 pub use template::config_template;

@@ -6,12 +6,19 @@ use crate::fields::{Field, Fields, Key, key};
 use crate::location::{absolute, base_url, is_url};
 use crate::parse::Context;
 use crate::problems::Problems;
-use crate::{ChannelName, Layout, Publish, PublishDirectory, PublishTarget};
+use crate::train::secret;
+use crate::{ChannelName, Layout, Publish, PublishDirectory, PublishSign, PublishTarget};
 
 const PUBLISH: &[Key] = &[
     key("directory", "a directory that a web server may serve"),
     key("pulp", "a Pulp server"),
     key("channels", "the channels that a version goes through, in this order"),
+    key("sign", "the key that packages and metadata are signed with"),
+];
+
+const SIGN: &[Key] = &[
+    key("key", "the file with the armored OpenPGP secret key"),
+    key("passphrase", "what opens it, as ${NAME} of an environment variable"),
 ];
 
 const DIRECTORY: &[Key] = &[
@@ -72,8 +79,40 @@ pub(crate) fn read(field: &Field<'_>, context: &Context<'_>, problems: &mut Prob
             None
         }
     };
+    let sign = match fields.get("sign") {
+        None => Some(None),
+        Some(field) => sign(&field, context, problems).map(Some),
+    };
     let Placed { target, layout, keep } = placed?;
-    Some(Publish { target, layout, keep, channels: names? })
+    let sign = sign?;
+    if let (Some(_), PublishTarget::Pulp(_), Some(field)) = (&sign, &target, fields.get("sign")) {
+        let message = format!(
+            "{} is for a directory: Pulp serves no signature of metadata that is made elsewhere",
+            field.path
+        );
+        let help = "leave it out; Pulp's administrator can give the repository a signing service".to_owned();
+        problems.add(field.key, message, Some(help));
+        return None;
+    }
+    Some(Publish { target, layout, keep, channels: names?, sign })
+}
+
+fn sign(field: &Field<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<PublishSign> {
+    let fields = field.fields(SIGN, problems)?;
+    let key = fields.require("key", problems).and_then(|field| {
+        field.parsed("a path", problems, |text| {
+            if is_url(text) {
+                Err("a secret key is a file of this host, and this is a URL")
+            } else {
+                Ok(absolute(context.base_dir, text))
+            }
+        })
+    });
+    let passphrase = match fields.get("passphrase") {
+        None => Some(None),
+        Some(field) => secret(&field, true, context, problems).map(Some),
+    };
+    Some(PublishSign { key: key?, passphrase: passphrase? })
 }
 
 /// The channels; `None`, told, where they could not be read.

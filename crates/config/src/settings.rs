@@ -496,6 +496,19 @@ pub struct Publish {
     /// one, without a name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<ChannelName>,
+    /// The key that packages and metadata are signed with; absent where they are not signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign: Option<PublishSign>,
+}
+
+/// The key that packages and metadata are signed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublishSign {
+    /// The file with the armored OpenPGP secret key. Absolute.
+    pub key: Utf8PathBuf,
+    /// What opens it; absent where it is not locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret>,
 }
 
 /// What the driver repository is published to, by kind.

@@ -167,6 +167,10 @@ macro_rules! publishing {
 }
 
 publishing! {
+    sign_without_key: "  directory: {path: p}\n  sign: {passphrase: \"${ARK_PASSWORD}\"}";
+    sign_key_from_a_server: "  directory: {path: p}\n  sign: {key: https://example.com/key.asc}";
+    sign_passphrase_in_the_file: "  directory: {path: p}\n  sign: {key: key.asc, passphrase: hunter2}";
+    sign_for_pulp: "  pulp: {url: https://pulp.example.com}\n  sign: {key: key.asc}";
     both_targets: "  directory: {path: published}\n  pulp: {profile: default}";
     neither_target: "  channels: [release]";
     target_misspelt: "  pullp: {profile: default}";

@@ -10,7 +10,8 @@ use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
 
 fn environment(name: &str) -> Option<String> {
-    (["ARK_", "PULP_", "KAYOBE_"].iter().any(|known| name.starts_with(known))).then(|| "hunter2".to_owned())
+    (["ARK_", "PULP_", "KAYOBE_", "SIGNING_"].iter().any(|known| name.starts_with(known)))
+        .then(|| "hunter2".to_owned())
 }
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -259,6 +260,8 @@ fn uncommented(template: &str) -> String {
 /// A file that shows Pulp as a comment, with Pulp in place of the directory.
 fn with_pulp(text: &str) -> Option<String> {
     let (before, rest) = text.split_once("  directory:\n")?;
+    // Signatures are a directory's.
+    let before: String = before.split_inclusive('\n').filter(|line| !line.contains(" sign: {key:")).collect();
     let (_, rest) = rest.split_once("  # pulp:\n")?;
     let (block, after) = rest.split_once("\n\n")?;
     let block: Vec<String> = block.lines().map(|line| line.replacen("# ", "", 1)).collect();

@@ -8,7 +8,7 @@ use drivetrain_config::{Config, PublishDirectory, PublishPulp, PublishTarget, Pu
 use drivetrain_fetch::Credentials;
 use drivetrain_model::{Event, ExitCode, RunId};
 use drivetrain_publish::{
-    DirectoryOptions, DirectoryTarget, PublishError, PulpOptions, PulpStep, PulpTarget, Target,
+    DirectoryOptions, DirectoryTarget, PublishError, PulpOptions, PulpStep, PulpTarget, Signing, Target,
 };
 use drivetrain_pulp::{Client, Notice, Profile, Settings, correlation_id, default_profile_file};
 use fs_err as fs;
@@ -19,6 +19,7 @@ use url::Url;
 use crate::failure::{Failure, Result};
 use crate::journal;
 use crate::reporter::Reporter;
+use crate::stage::sign;
 
 /// A password is a line, not a file.
 const MAX_PASSWORD_BYTES: u64 = 4096;
@@ -55,7 +56,8 @@ impl Publisher {
             PublishTarget::Directory(directory) if !DirectoryTarget::is_at(directory.path.as_std_path()) => {
                 Ok(None)
             }
-            PublishTarget::Directory(directory) => Ok(Some(self.directory(directory, config)?)),
+            // Whoever asks what is served need not have the key.
+            PublishTarget::Directory(directory) => Ok(Some(self.directory(directory, config, None)?)),
             PublishTarget::Pulp(pulp) => Ok(Some(self.pulp(pulp, config)?)),
         }
     }
@@ -70,16 +72,23 @@ impl Publisher {
                 if let Some(parent) = directory.path.parent() {
                     make(parent.as_std_path())?;
                 }
-                Ok(self.directory(directory, config)?)
+                let signing = sign::key(config)?.as_ref().map(sign::signing);
+                Ok(self.directory(directory, config, signing)?)
             }
             PublishTarget::Pulp(pulp) => Ok(self.pulp(pulp, config)?),
         }
     }
 
-    fn directory(&self, directory: &PublishDirectory, config: &Config) -> Result<Arc<DirectoryTarget>> {
+    fn directory(
+        &self,
+        directory: &PublishDirectory,
+        config: &Config,
+        signing: Option<Signing>,
+    ) -> Result<Arc<DirectoryTarget>> {
         let options = DirectoryOptions {
             base_url: directory.base_url.clone(),
             keep: config.publish.keep,
+            signing,
             ..DirectoryOptions::default()
         };
         DirectoryTarget::open(directory.path.as_std_path(), options)

@@ -25,6 +25,8 @@ pub struct Tools {
     pub builder: Vec<String>,
     /// The packages that they come from, where they are installed for the build.
     pub packages: Vec<LockedInput>,
+    /// The fingerprint of the key that what is built is signed with.
+    pub signed_by: Option<String>,
 }
 
 /// What exists already.
@@ -194,14 +196,14 @@ fn lock(
         repositories: selection.repositories.clone(),
         inputs,
         components: locked,
-        settings: settings(config),
+        settings: settings(config, tools.signed_by.as_deref()),
         toolchain: tools.digest,
         toolchain_description: tools.description.clone(),
     }
 }
 
 /// What decides the result beside the inputs, by the configuration's keys. What is as it is by default is left out.
-fn settings(config: &Config) -> BTreeMap<String, String> {
+fn settings(config: &Config, signed_by: Option<&str>) -> BTreeMap<String, String> {
     let driver = &config.driver;
     let builder = &config.builder;
     let macros: Vec<String> = driver.macros.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -234,6 +236,7 @@ fn settings(config: &Config) -> BTreeMap<String, String> {
         ("consumers.vendor", visibility.to_owned()),
         ("consumers.exclude", consumers.exclude.join(" ")),
         ("publish.directory.base_url", base_url.unwrap_or_default()),
+        ("publish.sign", signed_by.unwrap_or_default().to_owned()),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())

@@ -269,6 +269,7 @@ fn tools() -> Tools {
         kernel_module_package: true,
         builder: Vec::new(),
         packages: Vec::new(),
+        signed_by: None,
     }
 }
 

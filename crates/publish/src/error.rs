@@ -62,6 +62,20 @@ pub enum PublishError {
     /// The metadata cannot be made.
     #[error("the repository's metadata cannot be written")]
     Metadata(#[source] Box<WriteError>),
+    /// The metadata cannot be signed.
+    #[error("the repository's metadata cannot be signed: {0}")]
+    Signature(String),
+    /// A version that is signed would be served with metadata that are not.
+    #[error(
+        "{path} is signed with the key {key}, and there is none here: name it in publish.sign, so that what is served \
+         anew is signed as well"
+    )]
+    NoKey {
+        /// The repository.
+        path: RepositoryPath,
+        /// The fingerprint of the key.
+        key: String,
+    },
     /// What was written does not read back as it should.
     #[error("version {version} of {path} does not read back: {what}")]
     Verification {

@@ -43,18 +43,20 @@ mod path;
 mod publication;
 mod pulp;
 mod repofile;
+mod signing;
 mod target;
 
 pub use directory::{DirectoryOptions, DirectoryTarget, Step};
 pub use error::{PublishError, Result};
 pub use history::{Action, HistoryEntry};
-pub use manifest::{Manifest, ManifestFile, ManifestPackage};
+pub use manifest::{Manifest, ManifestFile, ManifestPackage, ManifestSignature};
 pub use path::{PathError, RepositoryPath};
 pub use publication::{
     Accept, Address, Change, ConsumerSettings, Publication, Record, Replaced, VendorRepository, Verdicts,
 };
 pub use pulp::{PulpOptions, PulpStep, PulpTarget};
 pub use repofile::repo_file;
+pub use signing::Signing;
 pub use target::{
     Check, Depth, Listed, Outcome, Promoted, Promotion, Published, RolledBack, Served, Target, VersionInfo,
 };

@@ -32,12 +32,24 @@ pub struct Manifest {
     pub verdicts: Option<Verdicts>,
     /// The digest of `repodata/repomd.xml`.
     pub repomd: Sha256Digest,
+    /// The signature over the metadata, and the keys beside it; absent where they are not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<ManifestSignature>,
     /// The packages that the metadata lists, in its order.
     pub packages: Vec<ManifestPackage>,
     /// The metadata's documents; their names hold their checksums.
     pub metadata: Vec<ManifestFile>,
     /// The evidence.
     pub evidence: Vec<ManifestFile>,
+}
+
+/// That a version is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestSignature {
+    /// The fingerprint of the key.
+    pub by: String,
+    /// The signature, and the public keys of it and of the packages. Their names mean something else in every version.
+    pub files: Vec<ManifestFile>,
 }
 
 /// A package of a version.

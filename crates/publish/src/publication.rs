@@ -47,6 +47,8 @@ pub struct Publication {
     pub evidence: BTreeMap<String, Vec<u8>>,
     /// What the `.repo` file says to consumers.
     pub consumers: ConsumerSettings,
+    /// Public keys, armored, of packages that others have signed; served beside the target's own where it signs.
+    pub keys: String,
     /// The digest of the lock that the packages were built from.
     pub lock: Sha256Digest,
     /// The run that built them.
@@ -123,6 +125,8 @@ pub struct Record {
     pub packages: usize,
     /// How it was proven; `None` where that is not known.
     pub verdicts: Option<Verdicts>,
+    /// The fingerprint of the key that packages and metadata are signed with; `None` where they are not.
+    pub signed_by: Option<String>,
 }
 
 impl From<&Manifest> for Record {
@@ -135,6 +139,7 @@ impl From<&Manifest> for Record {
             made: manifest.made,
             packages: manifest.packages.len(),
             verdicts: manifest.verdicts,
+            signed_by: manifest.signed.as_ref().map(|signed| signed.by.clone()),
         }
     }
 }

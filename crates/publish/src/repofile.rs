@@ -2,6 +2,9 @@
 
 use crate::{ConsumerSettings, Record, VendorRepository};
 
+/// The name of the file with the public keys, in a repository that is signed.
+pub(crate) const KEYS: &str = "RPM-GPG-KEY-drivetrain";
+
 /// Its name in the repository.
 pub(crate) const FILE: &str = "drivetrain.repo";
 
@@ -23,15 +26,30 @@ pub fn repo_file(record: &Record, consumers: &ConsumerSettings, url: &str) -> St
          enabled=1\n\
          # Before all others that have packages of these names: an upgrade keeps what is installed from here.\n\
          priority={priority}\n\
-         # The packages are not signed yet: who can write to the server can replace them. TLS is the protection.\n\
-         gpgcheck=0\n\
+         {signatures}\
          # Without it a module stream that has a package of the same name would hide ours.\n\
          module_hotfixes=1\n",
         kernel = cell.kernel,
         priority = consumers.priority,
+        signatures = signatures(record, &url),
     );
     let vendor = consumers.vendor.as_ref();
     driver + &vendor.map(|vendor| vendor_section(record, vendor)).unwrap_or_default()
+}
+
+/// What dnf is to verify.
+fn signatures(record: &Record, url: &str) -> String {
+    let Some(key) = &record.signed_by else {
+        return "# The packages are not signed: who can write to the server can replace them. TLS is the protection.\n\
+                gpgcheck=0\n"
+            .to_owned();
+    };
+    let slash = if url.ends_with('/') { "" } else { "/" };
+    format!(
+        "# Packages and metadata are signed with the key {key}.\ngpgcheck=1\nrepo_gpgcheck=1\n\
+         gpgkey={url}{slash}{KEYS}\n",
+        key = one_line(key)
+    )
 }
 
 /// The vendor's repository, without what would take the place of what is published.

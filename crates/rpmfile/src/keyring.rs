@@ -1,6 +1,6 @@
 //! The keys that are trusted, and whether a package is signed with one of them.
 
-use pgp::composed::{Deserializable, SignedPublicKey};
+use pgp::composed::{Deserializable, DetachedSignature, SignedPublicKey};
 use pgp::packet::Signature;
 use pgp::types::KeyDetails;
 use rpm::IndexSignatureTag;
@@ -134,15 +134,7 @@ impl Keyring {
             .verify(header, signature)
             .map_err(|error| Problem::BadSignature { key_id: key_id.clone(), source: Box::new(error) })?;
         // After the signature itself, so that its date is the signer's word and not anybody's.
-        if found.is_revoked() {
-            return Err(Problem::RevokedKey { key_id });
-        }
-        if let Some(expired) = found.expires() {
-            let signed_after = info.created().is_none_or(|created| u64::from(created) >= expired);
-            if signed_after || self.moment.is_some_and(|moment| moment >= expired) {
-                return Err(Problem::ExpiredKey { key_id, expired });
-            }
-        }
+        self.is_over(&found, &key_id, info.created().map(u64::from))?;
         Ok(Signer {
             fingerprint: hex::encode(found.key.fingerprint().as_bytes()),
             key_id,
@@ -157,11 +149,47 @@ impl Keyring {
         })
     }
 
+    /// Whether a detached signature over data is good.
+    pub(crate) fn check_data(&self, data: &[u8], signature: &[u8]) -> Result<(), Problem> {
+        let unreadable =
+            |error: pgp::errors::Error| Problem::Facts(format!("signature cannot be read: {error}"));
+        let parsed = DetachedSignature::from_bytes(signature).map_err(unreadable)?.signature;
+        let fingerprint = parsed.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:x}"));
+        let key_id = parsed.issuer_key_id().first().map(|id| format!("{id}"));
+        let shown = key_id.clone().or_else(|| fingerprint.clone()).unwrap_or_else(|| "unknown".to_owned());
+        let found = self
+            .find_by(fingerprint.as_deref(), key_id.as_deref())
+            .ok_or_else(|| Problem::UnknownKey { key_id: shown.clone() })?;
+        self.verifier
+            .verify(data, signature)
+            .map_err(|error| Problem::BadSignature { key_id: shown.clone(), source: Box::new(error) })?;
+        self.is_over(&found, &shown, parsed.created().map(|created| u64::from(created.as_secs())))
+    }
+
+    /// Refuses a key that was revoked, or had expired when the signature was made, or at the moment that counts.
+    fn is_over(&self, found: &Found<'_>, key_id: &str, created: Option<u64>) -> Result<(), Problem> {
+        let key_id = key_id.to_owned();
+        if found.is_revoked() {
+            return Err(Problem::RevokedKey { key_id });
+        }
+        if let Some(expired) = found.expires() {
+            let signed_after = created.is_none_or(|created| created >= expired);
+            if signed_after || self.moment.is_some_and(|moment| moment >= expired) {
+                return Err(Problem::ExpiredKey { key_id, expired });
+            }
+        }
+        Ok(())
+    }
+
     fn find(&self, info: &SignatureInfo) -> Option<Found<'_>> {
+        self.find_by(info.fingerprint(), info.key_id())
+    }
+
+    fn find_by(&self, wanted_fingerprint: Option<&str>, wanted_id: Option<&str>) -> Option<Found<'_>> {
         let is_meant =
-            |fingerprint: &pgp::types::Fingerprint, id: &pgp::types::KeyId| match info.fingerprint() {
+            |fingerprint: &pgp::types::Fingerprint, id: &pgp::types::KeyId| match wanted_fingerprint {
                 Some(wanted) => format!("{fingerprint:x}").eq_ignore_ascii_case(wanted),
-                None => info.key_id().is_some_and(|wanted| format!("{id}").eq_ignore_ascii_case(wanted)),
+                None => wanted_id.is_some_and(|wanted| format!("{id}").eq_ignore_ascii_case(wanted)),
             };
         self.keys.iter().find_map(|key| {
             if is_meant(&key.fingerprint(), &key.legacy_key_id()) {

@@ -25,6 +25,7 @@ mod header;
 mod keyring;
 mod macros;
 mod payload;
+mod sign;
 mod source;
 mod spec;
 
@@ -36,5 +37,6 @@ pub use file::{FileFact, FileKind, RpmFile};
 pub use header::header_bytes;
 pub use keyring::{Keyring, KeyringError, Signer};
 pub use payload::{Entry, PayloadLimits, for_each_file};
+pub use sign::{PackageKey, PackageKeyError, is_signed};
 pub use source::SourceRpm;
 pub use spec::{spec_build_requires, spec_packages};

@@ -20,11 +20,13 @@ pub fn run(args: &Promote, global: &Global) -> Result<ExitCode> {
     let config = load_stack(global)?;
     let (from, to) = channels(&config, args)?;
     let publisher = Publisher::new(&state_path(global), None);
-    let Some(target) = publisher.existing(&config)? else {
+    if publisher.existing(&config)?.is_none() {
         return Err(
             Failure::new(ExitCode::Publish, "nothing has been published yet").next("`drivetrain run`")
         );
-    };
+    }
+    // With the key, where what it serves is signed.
+    let target = publisher.made(&config)?;
     let all = target.list().map_err(|error| failed(&error))?;
     let sources = choose(&config, args, &from, &all)?;
     let promotions = promotions(&config, &sources, &to)?;

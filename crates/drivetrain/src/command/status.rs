@@ -33,6 +33,9 @@ struct Row {
     lock: Option<Sha256Digest>,
     packages: Option<usize>,
     proof: Option<Verdicts>,
+    /// The fingerprint of the key that it is signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_by: Option<String>,
     kept: Vec<u64>,
     /// Who made the last change, and why.
     changed_by: Option<String>,
@@ -93,6 +96,7 @@ fn row(config: &Config, target: Option<&dyn Target>, listed: &Listed, verify: bo
         lock: record.map(|record| record.lock),
         packages: record.map(|record| record.packages),
         proof: record.and_then(|record| record.verdicts),
+        signed_by: record.and_then(|record| record.signed_by.clone()),
         kept: served.versions.iter().map(|version| version.version).collect(),
         changed_by: last.as_ref().map(|entry| entry.by.clone()),
         why: last.map(|entry| entry.why),
@@ -139,6 +143,9 @@ fn table(rows: &[Row], target: &str) -> String {
             let _ = writeln!(text, "  changed  by {by}: {why}");
         }
         let _ = writeln!(text, "  proven   {}", proof(row));
+        if let Some(key) = &row.signed_by {
+            let _ = writeln!(text, "  signed   by the key {key}");
+        }
         let _ = writeln!(text, "  url      {}", row.url);
     }
     text

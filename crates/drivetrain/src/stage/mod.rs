@@ -19,6 +19,7 @@ pub mod publish;
 pub mod report;
 pub mod repositories;
 pub mod root;
+pub mod sign;
 pub mod sources;
 mod transfer;
 pub mod userspace;

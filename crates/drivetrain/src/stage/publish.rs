@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::publisher::failed;
-use crate::stage::blocking;
 use crate::stage::plan::Planned;
 use crate::stage::prove::Proven;
+use crate::stage::{blocking, sign};
 
 /// Makes sure that publishing will be possible, before a build is paid for.
 pub async fn ensure(context: &Context, config: &Config, address: &Address) -> Result<()> {
@@ -88,13 +88,18 @@ pub async fn publish(
     why: &str,
     replace: bool,
 ) -> Result<()> {
+    let signed = match &planned.key {
+        Some(key) => Some(sign::packages(context, config, key, proven.rpms.clone()).await?),
+        None => None,
+    };
     let publication = Publication {
         address: planned.address.clone(),
         driver_name: config.driver.name.to_string(),
         cell: planned.plan.cell.clone(),
-        rpms: proven.rpms,
+        rpms: signed.as_ref().map_or(proven.rpms, |signed| signed.rpms.clone()),
         evidence: proven.evidence,
         consumers: consumers(config),
+        keys: signed.as_ref().map(|signed| signed.keys.clone()).unwrap_or_default(),
         lock: planned.plan.lock.digest(),
         run: run.clone(),
         verdicts: Some(proven.verdicts),

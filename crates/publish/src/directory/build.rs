@@ -7,9 +7,13 @@ use drivetrain_model::Sha256Digest;
 use drivetrain_repodata::check_href;
 use drivetrain_repodata::write::{PackageFile, WriteCompression, WriteOptions, write_repository};
 use drivetrain_rpmfile::RpmFile;
+use fs_err as fs;
 
 use super::files::{digest, make_directory, place, readable, sync, write_file};
-use crate::{Manifest, ManifestFile, ManifestPackage, Publication, PublishError, Record, Result, repofile};
+use crate::{
+    Manifest, ManifestFile, ManifestPackage, ManifestSignature, Publication, PublishError, Record, Result,
+    Signing, repofile,
+};
 
 /// A package to publish, looked at.
 pub(crate) struct Incoming {
@@ -70,6 +74,16 @@ fn locations(incoming: &[Incoming], kept: &[Kept]) -> Vec<String> {
         .collect()
 }
 
+/// How a version is made.
+pub(crate) struct How<'a> {
+    /// The URL that consumers find it at.
+    pub(crate) url: &'a str,
+    /// Whether to make hard links where they can be had.
+    pub(crate) links: bool,
+    /// Signs its metadata.
+    pub(crate) signing: Option<&'a Signing>,
+}
+
 /// Makes a version in `directory`, which is not there yet.
 pub(crate) fn build(
     directory: &Path,
@@ -77,9 +91,9 @@ pub(crate) fn build(
     publication: &Publication,
     incoming: &[Incoming],
     kept: &[Kept],
-    url: &str,
-    links: bool,
+    how: &How<'_>,
 ) -> Result<Manifest> {
+    let links = how.links;
     make_directory(directory)?;
     make_directory(&directory.join("Packages"))?;
     // Before the metadata are written into it: an umask must not decide about it.
@@ -122,6 +136,7 @@ pub(crate) fn build(
         }
     }
 
+    let signed = how.signing.map(|signing| sign(directory, publication, signing, timestamp)).transpose()?;
     let evidence = evidence(directory, publication)?;
     let manifest = Manifest {
         format: Manifest::FORMAT,
@@ -134,6 +149,7 @@ pub(crate) fn build(
         made: publication.change.at,
         verdicts: publication.verdicts,
         repomd: written.repomd,
+        signed,
         packages: written
             .packages
             .iter()
@@ -150,12 +166,35 @@ pub(crate) fn build(
         metadata,
         evidence,
     };
-    let repo_file = repofile::repo_file(&Record::from(&manifest), &publication.consumers, url);
+    let repo_file = repofile::repo_file(&Record::from(&manifest), &publication.consumers, how.url);
     write_file(&directory.join(repofile::FILE), repo_file.as_bytes())?;
     let mut text = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::other)?;
     text.push(b'\n');
     write_file(&directory.join(Manifest::FILE), &text)?;
     Ok(manifest)
+}
+
+/// Writes the signature over the metadata, and the keys that consumers verify with.
+fn sign(
+    directory: &Path,
+    publication: &Publication,
+    signing: &Signing,
+    moment: u64,
+) -> Result<ManifestSignature> {
+    let repomd = fs::read(directory.join("repodata/repomd.xml"))?;
+    let signature = signing.sign(&repomd, moment).map_err(PublishError::Signature)?;
+    let mut keys = signing.public.clone();
+    if !publication.keys.is_empty() {
+        keys = format!("{}\n{}", keys.trim_end(), publication.keys);
+    }
+    let files = [("repodata/repomd.xml.asc", signature), (repofile::KEYS, keys)];
+    let files = files.map(|(location, text)| -> Result<ManifestFile> {
+        write_file(&directory.join(location), text.as_bytes())?;
+        let (sha256, size) = (Sha256Digest::of(text.as_bytes()), text.len() as u64);
+        Ok(ManifestFile { location: location.to_owned(), sha256, size })
+    });
+    let files = files.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(ManifestSignature { by: signing.fingerprint.clone(), files })
 }
 
 fn evidence(directory: &Path, publication: &Publication) -> Result<Vec<ManifestFile>> {

@@ -77,7 +77,8 @@ pub(crate) fn check(directory: &Path, manifest: &Manifest) -> Result<(Check, Vec
         let first = listed.symmetric_difference(&noted).next().map_or("a checksum", |name| **name);
         return Err(wrong(format!("the metadata and the manifest differ: {first}")));
     }
-    for file in &manifest.evidence {
+    let signed = manifest.signed.iter().flat_map(|signed| &signed.files);
+    for file in manifest.evidence.iter().chain(signed) {
         check_href(&file.location).map_err(|error| wrong(error.to_string()))?;
         if digest(&directory.join(&file.location))? != (file.sha256, file.size) {
             return Err(wrong(format!("{} is not what was written", file.location)));

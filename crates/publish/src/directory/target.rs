@@ -9,7 +9,7 @@ use drivetrain_model::Sha256Digest;
 use fs_err as fs;
 use url::Url;
 
-use super::build::{self, Kept, carry, look, same_packages, sync_directories};
+use super::build::{self, How, Kept, carry, look, same_packages, sync_directories};
 use super::check::check;
 use super::files::{make_directory, names, remove_tree, sync};
 use super::flip::{flip, settle_link};
@@ -22,7 +22,7 @@ use super::settle::{is_settled, settle};
 use crate::{
     Accept, Action, Address, Change, Check, Depth, HistoryEntry, Listed, Manifest, Outcome, Promoted,
     Promotion, Publication, PublishError, Published, Record, RepositoryPath, Result, RolledBack, Served,
-    Target, VersionInfo, history,
+    Signing, Target, VersionInfo, history,
 };
 
 /// How a [`DirectoryTarget`] behaves.
@@ -35,6 +35,8 @@ pub struct DirectoryOptions {
     pub patience: Duration,
     /// Whether to make hard links where they can be had. Without them every version is a copy.
     pub links: bool,
+    /// Signs the metadata of all that is made.
+    pub signing: Option<Signing>,
     /// Is told what is being done.
     pub progress: Box<dyn Fn(Step) + Send + Sync>,
 }
@@ -46,6 +48,7 @@ impl Default for DirectoryOptions {
             keep: 5,
             patience: Duration::from_secs(300),
             links: true,
+            signing: None,
             progress: Box::new(|_| ()),
         }
     }
@@ -220,8 +223,8 @@ impl DirectoryTarget {
         let url = self.url_of(&publication.address.path);
         self.tell(Step::Build);
         let links = self.options.links;
-        let manifest =
-            build::build(&incoming_directory, version, publication, &incoming, &others, &url, links)?;
+        let how = How { url: &url, links, signing: self.options.signing.as_ref() };
+        let manifest = build::build(&incoming_directory, version, publication, &incoming, &others, &how)?;
         self.tell(Step::Carry);
         // Where links cannot be had each version carried is a full copy: the one before has to be enough.
         let carried = if links { &others[..] } else { self.latest(&others, served) };
@@ -278,6 +281,7 @@ impl DirectoryTarget {
         let places = Places::new(&self.root, &promotion.from);
         let version = places.served()?.ok_or_else(|| PublishError::NotServed(promotion.from.clone()))?;
         let (directory, manifest) = (places.version(version), places.manifest(version)?);
+        let keys = self.keys_of(&promotion.from, &directory, &manifest)?;
         let mut evidence = BTreeMap::new();
         for file in &manifest.evidence {
             let name = file.location.strip_prefix("evidence/").unwrap_or(&file.location);
@@ -290,6 +294,7 @@ impl DirectoryTarget {
             rpms: manifest.packages.iter().map(|package| directory.join(&package.file.location)).collect(),
             evidence,
             consumers: promotion.consumers.clone(),
+            keys,
             lock: manifest.lock,
             run: manifest.run,
             verdicts: manifest.verdicts,
@@ -297,6 +302,18 @@ impl DirectoryTarget {
             accept: Accept::default(),
             change: change.clone(),
         })
+    }
+
+    /// The keys that a version serves beside the one that it is signed with.
+    fn keys_of(&self, path: &RepositoryPath, directory: &Path, manifest: &Manifest) -> Result<String> {
+        let Some(signed) = &manifest.signed else { return Ok(String::new()) };
+        let Some(signing) = &self.options.signing else {
+            return Err(PublishError::NoKey { path: path.clone(), key: signed.by.clone() });
+        };
+        let keys = fs::read_to_string(directory.join(crate::repofile::KEYS))?;
+        // Its own is written anew; one that has been replaced since has to stay, for the packages are signed with it.
+        let own = signing.public.trim_end();
+        Ok(keys.strip_prefix(own).map_or(keys.as_str(), str::trim_start).to_owned())
     }
 
     fn promote_locked(&self, promotions: &[Promotion], change: &Change) -> Result<Vec<Promoted>> {

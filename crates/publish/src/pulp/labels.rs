@@ -99,6 +99,7 @@ impl Noted {
                 made: part("made")?.parse().ok()?,
                 packages: number(part("packages"))?,
                 verdicts: verdicts(),
+                signed_by: None,
             },
         })
     }
@@ -283,6 +284,7 @@ mod tests {
                 made: "2026-11-24T03:15:00Z".parse().unwrap(),
                 packages: 32,
                 verdicts: Some(Verdicts { modules: 18, symbols: 2945, installed: 14, from_train: 27 }),
+                signed_by: None,
             },
         }
     }

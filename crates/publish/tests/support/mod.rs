@@ -59,6 +59,7 @@ pub fn publication(rpms: &[PathBuf], lock: &str) -> Publication {
         rpms: rpms.to_vec(),
         evidence: BTreeMap::from([("lock.json".to_owned(), format!("{{\"lock\":\"{lock}\"}}").into_bytes())]),
         consumers: ConsumerSettings { priority: 50, vendor: None },
+        keys: String::new(),
         lock: Sha256Digest::of(lock.as_bytes()),
         run: RunId::parse(&format!("run-{lock}")).unwrap(),
         verdicts: None,

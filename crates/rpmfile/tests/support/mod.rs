@@ -77,6 +77,10 @@ impl Gpg {
     }
 
     fn gpg(&self) -> Command {
+        self.gpg_with("")
+    }
+
+    fn gpg_with(&self, passphrase: &str) -> Command {
         let mut command = Command::new("gpg");
         command.arg("--homedir").arg(self.home.path()).args([
             "--batch",
@@ -85,9 +89,23 @@ impl Gpg {
             "--pinentry-mode",
             "loopback",
             "--passphrase",
-            "",
+            passphrase,
         ]);
         command
+    }
+
+    /// Makes a key that a passphrase locks.
+    pub fn locked_key(&self, name: &str, passphrase: &str) {
+        run(self.gpg_with(passphrase).args(["--quick-generate-key", name, "rsa3072", "sign", "never"]));
+    }
+
+    pub fn secret(&self, name: &str, passphrase: &str) -> String {
+        run(self.gpg_with(passphrase).args(["--armor", "--export-secret-keys", name]))
+    }
+
+    /// Whether gpg takes a detached signature of a file.
+    pub fn verifies(&self, signature: &Path, file: &Path) -> bool {
+        try_run(self.gpg().arg("--verify").arg(signature).arg(file)).status.success()
     }
 
     /// Makes a key: `rsa4096`, `ed25519`; `expire` is `never`, `1d`, …; `at` is a faked time, or now.

@@ -1,0 +1,191 @@
+//! Signed repositories, judged by a node's dnf with the `.repo` file that is served, and by rpmkeys.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends where something fails, and says what it left out"
+)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Site;
+use common::consumer::{Node, has};
+use common::repository::flip_a_byte;
+
+const PASSPHRASE: &str = "open sesame 42";
+
+/// A GnuPG home of its own; its agent goes with it.
+struct Gpg(PathBuf);
+
+impl Gpg {
+    fn new(site: &Site) -> Self {
+        let home = site.path("gpg");
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Self(home)
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = Command::new("gpg")
+            .arg("--homedir")
+            .arg(&self.0)
+            .args(["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", PASSPHRASE])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A new key that the passphrase locks, in a file.
+    fn key(&self, site: &Site, name: &str) -> PathBuf {
+        self.run(&["--quick-generate-key", name, "rsa3072", "sign", "never"]);
+        let file = site.path(&format!("{name}.asc"));
+        std::fs::write(&file, self.run(&["--armor", "--export-secret-keys", name])).unwrap();
+        file
+    }
+}
+
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        drop(Command::new("gpgconf").arg("--homedir").arg(&self.0).args(["--kill", "all"]).output());
+    }
+}
+
+/// Signs with this key from now on.
+fn sign_with(site: &mut Site, key: &Path) {
+    site.environment = vec![("SIGNING_PASSPHRASE".to_owned(), PASSPHRASE.to_owned())];
+    let sign = format!("{{key: {}, passphrase: \"${{SIGNING_PASSPHRASE}}\"}}", key.display());
+    site.configure(|settings| settings.sign = Some(sign));
+}
+
+/// A site with the smallest stack and its userspace packages, which the vendor has signed.
+fn site() -> Option<(Site, Gpg)> {
+    if !has("gpg") || !has("dnf") {
+        return None;
+    }
+    let mut site = Site::built()?;
+    site.configure(|settings| settings.userspace = vec!["doca-ofed-userspace".to_owned()]);
+    let gpg = Gpg::new(&site);
+    Some((site, gpg))
+}
+
+/// What `rpmkeys -K` says of a package, with the keys of a file and no others.
+fn rpmkeys(site: &Site, keys: &Path, package: &Path) -> bool {
+    let database = tempfile::tempdir_in(site.path("")).unwrap();
+    let rpmkeys = || {
+        let mut command = Command::new("rpmkeys");
+        command.arg("--dbpath").arg(database.path()).args(["--define", "_pkgverify_level all"]);
+        command
+    };
+    assert!(rpmkeys().arg("--import").arg(keys).status().unwrap().success());
+    rpmkeys().arg("-K").arg(package).output().unwrap().status.success()
+}
+
+/// The package of a name that is served.
+fn package(site: &Site, name: &str) -> PathBuf {
+    let all = site.served(&site.lab.newer);
+    let file = all.iter().find(|file| file.starts_with(name)).unwrap();
+    site.repository(&site.lab.newer).join("Packages").join(file)
+}
+
+#[test]
+fn a_node_verifies_packages_and_metadata_with_what_is_served_beside_them() {
+    let Some((mut site, gpg)) = site() else { return };
+    let key = gpg.key(&site, "drivers@example.com");
+    sign_with(&mut site, &key);
+    site.run(&["run"]).succeeds();
+    let repository = site.repository(&site.lab.newer);
+    let keys = repository.join("RPM-GPG-KEY-drivetrain");
+    for file in site.served(&site.lab.newer) {
+        assert!(rpmkeys(&site, &keys, &repository.join("Packages").join(&file)), "{file}");
+    }
+    // What the vendor has signed is the vendor's still.
+    let vendors = site.lab.directory.join("www/keys/RPM-GPG-KEY-vendor");
+    assert!(rpmkeys(&site, &vendors, &package(&site, "hello-tools")));
+    assert!(!rpmkeys(&site, &vendors, &package(&site, "kmod-hello-1")));
+    let file = std::fs::read_to_string(repository.join("drivetrain.repo")).unwrap();
+    assert!(file.contains("gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://"), "{file}");
+    site.run(&["status", "--verify"]).succeeds().says("signed   by the key ");
+    site.run(&["run"]).succeeds().says("Nothing to do");
+
+    let node = Node::new(&site, "node", &[&site.lab.newer]).with_train();
+    node.dnf(&["install", "kmod-hello", "doca-ofed-userspace"]);
+    assert!(node.installed().contains(&"kmod-hello".to_owned()));
+
+    // The passphrase is nowhere, and neither is the key.
+    let secret = std::fs::read_to_string(&key).unwrap();
+    let public = std::fs::read_to_string(&keys).unwrap();
+    let own: Vec<&str> = secret
+        .lines()
+        .filter(|line| line.len() == 64 && !public.lines().any(|known| known == *line))
+        .collect();
+    let line = own[own.len() / 2];
+    for text in [PASSPHRASE, line] {
+        let found =
+            Command::new("grep").arg("-rlF").arg(text).arg(site.state()).arg(&site.settings.publish).output();
+        assert_eq!(String::from_utf8(found.unwrap().stdout).unwrap(), "");
+    }
+}
+
+#[test]
+fn a_node_refuses_what_was_changed_after_it_was_signed() {
+    let Some((mut site, gpg)) = site() else { return };
+    let key = gpg.key(&site, "drivers@example.com");
+    sign_with(&mut site, &key);
+    site.run(&["run"]).succeeds();
+    flip_a_byte(&package(&site, "kmod-hello-1"));
+    let node = Node::new(&site, "changed-package", &[&site.lab.newer]).with_train();
+    let (installed, said) = node.try_dnf(&["install", "kmod-hello"]);
+    assert!(!installed, "{said}");
+
+    let repomd = site.repository(&site.lab.newer).join("repodata/repomd.xml");
+    let text = std::fs::read_to_string(&repomd).unwrap().replace("<revision>", "<revision>1");
+    std::fs::write(&repomd, text).unwrap();
+    let node = Node::new(&site, "changed-metadata", &[&site.lab.newer]).with_train();
+    let (installed, said) = node.try_dnf(&["install", "kmod-hello"]);
+    assert!(!installed && said.contains("signature"), "{said}");
+    site.run(&["status", "--verify"]).ends_with(7);
+}
+
+#[test]
+fn a_new_key_is_a_new_version_and_a_channel_is_signed_anew() {
+    let Some((mut site, gpg)) = site() else { return };
+    let first = gpg.key(&site, "first@example.com");
+    sign_with(&mut site, &first);
+    site.configure(|settings| settings.channels = vec!["development".to_owned(), "release".to_owned()]);
+    site.run(&["run"]).succeeds().says("Served: version 1");
+    site.run(&["promote"]).succeeds();
+    let released =
+        site.settings.publish.join(format!("release/lab-9.4/3.2.0/{}/x86_64", site.lab.newer.release));
+    assert!(
+        released.join("repodata/repomd.xml.asc").exists() && released.join("RPM-GPG-KEY-drivetrain").exists()
+    );
+
+    let second = gpg.key(&site, "second@example.com");
+    sign_with(&mut site, &second);
+    site.run(&["run"]).succeeds().says("Served: version 2");
+    assert!(site.last_run().components("built").is_empty(), "a signature builds nothing");
+    // Without the key what is signed is not served with metadata that are not.
+    site.configure(|settings| settings.sign = None);
+    site.run(&["promote"]).ends_with(7).says("there is none here: name it in publish.sign");
+}
+
+#[test]
+fn a_key_that_cannot_sign_is_told_before_anything_is_built() {
+    let Some((mut site, gpg)) = site() else { return };
+    let key = gpg.key(&site, "drivers@example.com");
+    sign_with(&mut site, &key);
+    site.environment = vec![("SIGNING_PASSPHRASE".to_owned(), "open barley".to_owned())];
+    let output = site.run(&["run"]).ends_with(2).says("the passphrase does not open it");
+    assert!(!output.stderr.contains("barley"), "{}", output.stderr);
+    site.configure(|settings| settings.sign = Some(format!("{{key: {}}}", key.display())));
+    site.run(&["plan", "--no-lock"]).ends_with(2).says("it is locked, and there is no passphrase");
+    site.configure(|settings| settings.sign = Some("{key: none.asc}".to_owned()));
+    site.run(&["plan", "--no-lock"]).ends_with(2).says("none.asc of publish.sign cannot be read");
+    assert!(site.runs().iter().all(|run| run.of("component-started").is_empty()));
+}
