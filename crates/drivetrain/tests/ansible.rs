@@ -105,6 +105,8 @@ impl Control {
             .env("ANSIBLE_LOCAL_TEMP", &temporary)
             .env("ANSIBLE_REMOTE_TEMP", &temporary)
             .env("ANSIBLE_NOCOLOR", "1")
+            // A connection for each task instead of five.
+            .env("ANSIBLE_PIPELINING", "1")
             .env("ANSIBLE_SSH_ARGS", format!("-F {} -o ControlMaster=no", ssh.display()));
     }
 }
