@@ -477,7 +477,7 @@ fn what_cannot_be_planned_is_said_on_the_page_and_inputs_are_words_and_nothing_m
     let hostile =
         format!("3.2.0$(touch {0})`touch {0}`;touch {0}", repository.site.path("repo/pwned").display());
     fails(&repository, &[("driver_version", &hostile)], "Plan", "--set driver.version=3.2.0$(touch ");
-    fails(&repository, &[("kernel", "neuest")], "Plan", "newest-buildable, exact:RELEASE");
+    fails(&repository, &[("kernel", "neuest")], "Plan", "all-in-train, exact:RELEASE");
     fails(&repository, &[("kernel", "exact:6.1.0-1-x}, a: {")], "Plan", "train.kernel");
     fails(&repository, &[("kernel", "ceiling:2.6.32-1.el6.x86_64")], "Plan", "2.6.32-1.el6.x86_64");
     fails(&repository, &[("builder", "qemu")], "Plan", "the builder is sandbox, train, or as configured");
