@@ -220,7 +220,7 @@ fn event(step: &PulpStep) -> Event {
         PulpStep::Upload { files: 0, of_files, bytes: 0, of_bytes } => Event::Publishing {
             doing: format!(
                 "uploading {}, {}",
-                crate::view::sentence::count(of_files, "package"),
+                crate::view::words::count(of_files, "package"),
                 crate::view::words::bytes(of_bytes)
             ),
         },

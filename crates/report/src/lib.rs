@@ -21,7 +21,7 @@ mod report;
 pub mod summary;
 mod text;
 mod timeline;
-mod words;
+pub mod words;
 
 pub use annotations::annotations;
 pub use coverage::{Change, Coverage, Entry, InTrain, Lack, Place, Proven, Train};

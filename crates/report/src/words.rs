@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 /// A time span: `340 ms`, `12.3 s`, `3 min 12 s`, `1 h 5 min`.
-pub(crate) fn duration(ms: u64) -> String {
+#[must_use]
+pub fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         0 => format!("{ms} ms"),
@@ -13,8 +14,9 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// A size in powers of ten: `512 B`, `6.7 MB`.
-pub(crate) fn bytes(count: u64) -> String {
+/// A size: `512 B`, `6.7 MB`. Powers of ten, as package managers show them.
+#[must_use]
+pub fn bytes(count: u64) -> String {
     const UNITS: &[&str] = &["kB", "MB", "GB", "TB", "PB", "EB"];
     if count < 1000 {
         return format!("{count} B");
@@ -29,7 +31,8 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// `1 module`, `18 modules`, `2 repositories`.
-pub(crate) fn count(number: usize, what: &str) -> String {
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
     match (number, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),

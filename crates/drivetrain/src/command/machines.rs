@@ -18,7 +18,7 @@ use crate::run_lock;
 use crate::stage::machine::of_machine;
 use crate::state::StateDirectory;
 use crate::view;
-use crate::view::sentence::count;
+use crate::view::words::count;
 
 /// One machine, as `--json` has it.
 #[derive(Debug, Serialize)]

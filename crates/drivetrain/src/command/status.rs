@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 use crate::publisher::{Publisher, failed, target_words};
 use crate::stage::publish::consumers;
 use crate::view;
-use crate::view::sentence::count;
+use crate::view::words::count;
 
 /// One repository, as `--json` has it.
 #[derive(Debug, Serialize)]

@@ -210,7 +210,7 @@ impl InstallationProof {
             ExitCode::Proof,
             format!(
                 "{} of packages want to own the same files; nothing was published",
-                crate::view::sentence::count(by_packages.len(), "pair")
+                crate::view::words::count(by_packages.len(), "pair")
             ),
         );
         failure.causes = self.file_conflicts.iter().take(20).map(ToString::to_string).collect();

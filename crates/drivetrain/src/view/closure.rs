@@ -7,8 +7,7 @@ use drivetrain_model::Nevra;
 use drivetrain_plan::{reasons_in_words, shadow_words};
 use drivetrain_solve::{Closure, Reason, Satisfied};
 
-use super::sentence::count;
-use super::words::bytes;
+use super::words::{bytes, count};
 
 /// Chains of one package longer than this are not all told.
 const MOST_CHAINS: usize = 20;

@@ -7,8 +7,8 @@ use drivetrain_model::{
     PublicationState,
 };
 
-use super::sentence::{count, held_back};
-use super::words::{bytes, duration};
+use super::sentence::held_back;
+use super::words::{bytes, count, duration};
 
 /// The plan for people: what would happen, and why.
 pub fn plan(plan: &Plan) -> String {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use drivetrain_kmod::{Finding, ModuleVerdict, Problem, Severity, VermagicPolicy};
 use drivetrain_prove::Proof;
 
-use super::sentence::count;
+use super::words::count;
 
 /// The verdict for people. `all` tells of every module, and of what is only worth a warning.
 pub fn proof(proof: &Proof, all: bool) -> String {

@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::sentence::count;
-use super::words::{bytes, duration};
+use super::words::{bytes, count, duration};
 use crate::failure::Failure;
 use crate::journal;
 use crate::run_lock;

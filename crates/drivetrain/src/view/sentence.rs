@@ -2,7 +2,7 @@
 
 use drivetrain_model::{ComponentOutcome, Event, HeldBack};
 
-use super::words::{bytes, duration};
+use super::words::{bytes, count, duration};
 
 /// How a line is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,11 +112,6 @@ pub fn held_back(held: &HeldBack) -> String {
         text.push_str(&format!("\n  without {advisory}"));
     }
     text
-}
-
-/// `1 module`, `18 modules`.
-pub fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// `a`, `a or b`, `a, b or c`.

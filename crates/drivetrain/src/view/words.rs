@@ -2,33 +2,9 @@
 
 use std::fmt::Write as _;
 
+pub use drivetrain_report::words::{bytes, count, duration};
+
 use crate::failure::Failure;
-
-/// A time span: `340 ms`, `12.3 s`, `3 min 12 s`, `1 h 5 min`.
-pub fn duration(ms: u64) -> String {
-    let seconds = ms / 1000;
-    match seconds {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{}.{} s", seconds, ms % 1000 / 100),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-/// A size: `512 B`, `6.7 MB`. Powers of ten, as package managers show them.
-pub fn bytes(count: u64) -> String {
-    const UNITS: &[&str] = &["kB", "MB", "GB", "TB", "PB", "EB"];
-    if count < 1000 {
-        return format!("{count} B");
-    }
-    let mut tenths = count / 100;
-    let mut unit = 0;
-    while tenths >= 10_000 && unit + 1 < UNITS.len() {
-        tenths /= 1000;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
 
 /// A failure as text, without the last newline.
 pub fn failure(failure: &Failure, colour: bool) -> String {
