@@ -1,16 +1,17 @@
 //! The publication target of a configuration: a directory, or a Pulp server.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_config::{Config, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials};
+use drivetrain_config::{Config, Publish, PublishDirectory, PublishPulp, PublishTarget, PulpCredentials};
 use drivetrain_fetch::Credentials;
 use drivetrain_model::{Event, ExitCode, RunId};
 use drivetrain_publish::{
     DirectoryOptions, DirectoryTarget, PublishError, PulpOptions, PulpStep, PulpTarget, Signing, Target,
 };
 use drivetrain_pulp::{Client, Notice, Profile, Settings, correlation_id, default_profile_file};
+use drivetrain_rpmfile::PackageKey;
 use fs_err as fs;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -24,7 +25,7 @@ use crate::stage::sign;
 /// A password is a line, not a file.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
-/// Opens the target, and keeps a server's session for the whole of a process. Cheap to clone.
+/// Opens the target, and keeps a server's session, and the key, for the whole of a process. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher(Arc<Inner>);
 
@@ -34,13 +35,40 @@ struct Inner {
     /// The state directory: part of who this is to the server.
     state: Utf8PathBuf,
     run: OnceLock<RunId>,
-    pulp: OnceLock<Arc<PulpTarget>>,
+    pulp: Kept<PulpTarget>,
+    key: Kept<PackageKey>,
+}
+
+/// What was made for a `publish` section: the cells of a matrix may have several.
+struct Kept<T>(Mutex<Vec<(Publish, Arc<T>)>>);
+
+impl<T> Kept<T> {
+    fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// What was made for it before, or is made now.
+    fn get_or_make(&self, publish: &Publish, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, made)) = kept.iter().find(|(known, _)| known == publish) {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(make()?);
+        kept.push((publish.clone(), Arc::clone(&made)));
+        Ok(made)
+    }
 }
 
 impl Publisher {
     /// For a process that works in this state directory.
     pub fn new(state: &Utf8Path, reporter: Option<Reporter>) -> Self {
-        let inner = Inner { reporter, state: state.to_owned(), run: OnceLock::new(), pulp: OnceLock::new() };
+        let inner = Inner {
+            reporter,
+            state: state.to_owned(),
+            run: OnceLock::new(),
+            pulp: Kept::new(),
+            key: Kept::new(),
+        };
         Self(Arc::new(inner))
     }
 
@@ -72,11 +100,17 @@ impl Publisher {
                 if let Some(parent) = directory.path.parent() {
                     make(parent.as_std_path())?;
                 }
-                let signing = sign::key(config)?.as_ref().map(sign::signing);
+                let signing = self.key(config)?.as_ref().map(sign::signing);
                 Ok(self.directory(directory, config, signing)?)
             }
             PublishTarget::Pulp(pulp) => Ok(self.pulp(pulp, config)?),
         }
+    }
+
+    /// The key that what is published is signed with, where it is: read and tried once.
+    pub fn key(&self, config: &Config) -> Result<Option<Arc<PackageKey>>> {
+        let Some(sign) = &config.publish.sign else { return Ok(None) };
+        self.0.key.get_or_make(&config.publish, || sign::read(sign)).map(Some)
     }
 
     fn directory(
@@ -97,13 +131,11 @@ impl Publisher {
     }
 
     fn pulp(&self, pulp: &PublishPulp, config: &Config) -> Result<Arc<PulpTarget>> {
-        if let Some(target) = self.0.pulp.get() {
-            return Ok(target.clone());
-        }
-        let client =
-            Client::new(self.settings(pulp)?).map_err(|error| Failure::of(ExitCode::Publish, &error))?;
-        let target = PulpTarget::new(client, Handle::current(), self.options(pulp, config));
-        Ok(self.0.pulp.get_or_init(|| Arc::new(target)).clone())
+        self.0.pulp.get_or_make(&config.publish, || {
+            let client =
+                Client::new(self.settings(pulp)?).map_err(|error| Failure::of(ExitCode::Publish, &error))?;
+            Ok(PulpTarget::new(client, Handle::current(), self.options(pulp, config)))
+        })
     }
 
     fn options(&self, pulp: &PublishPulp, config: &Config) -> PulpOptions {

@@ -176,6 +176,29 @@ fn a_new_key_is_a_new_version_and_a_channel_is_signed_anew() {
 }
 
 #[test]
+fn cells_with_keys_of_their_own_are_planned_with_these() {
+    let Some((mut site, gpg)) = site() else { return };
+    let keys =
+        ["first@example.com", "second@example.com"].map(|name| gpg.key(&site, name).display().to_string());
+    sign_with(&mut site, Path::new(&keys[0]));
+    let [first, second] = &keys;
+    let matrix = format!(
+        "  train.name: [lab-9.4, lab-9.5]\n  publish.sign.key: [{first}, {second}]\n  exclude:\n    \
+         - {{train.name: lab-9.4, publish.sign.key: {second}}}\n    \
+         - {{train.name: lab-9.5, publish.sign.key: {first}}}"
+    );
+    site.configure(|settings| settings.matrix = Some(matrix));
+    let plans = site.run(&["plan", "--json", "--no-lock"]).succeeds().json();
+    let key =
+        |position: usize| plans[position]["plan"]["lock"]["settings"]["publish.sign"].as_str().unwrap().len();
+    assert_eq!((key(0), key(1)), (40, 40));
+    assert_ne!(
+        plans[0]["plan"]["lock"]["settings"]["publish.sign"],
+        plans[1]["plan"]["lock"]["settings"]["publish.sign"]
+    );
+}
+
+#[test]
 fn a_key_that_cannot_sign_is_told_before_anything_is_built() {
     let Some((mut site, gpg)) = site() else { return };
     let key = gpg.key(&site, "drivers@example.com");

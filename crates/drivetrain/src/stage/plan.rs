@@ -13,14 +13,13 @@ use drivetrain_plan::{
     Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
 };
 use drivetrain_publish::{Address, RepositoryPath};
-use drivetrain_rpmfile::PackageKey;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::repositories::Repositories;
-use crate::stage::{held_back, patches, publish, root, sign, sources, userspace};
+use crate::stage::{held_back, patches, publish, root, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -40,8 +39,6 @@ pub struct Planned {
     pub workshop: Workshop,
     /// Where it goes.
     pub address: Address,
-    /// What it is signed with.
-    pub key: Option<Arc<PackageKey>>,
 }
 
 /// The packages by which advisories speak of kernels.
@@ -102,7 +99,7 @@ fn nothing_builds(held_back: &[HeldBack], last: Failure) -> Failure {
 /// Makes the plan for the newest kernel that fits, but for these.
 async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) -> Result<Planned> {
     // What is wrong with it is better known before anything is read.
-    let key = sign::key(config)?;
+    let key = context.publisher.key(config)?;
     let (here, mut repositories) =
         tokio::try_join!(this_host(context, config), Repositories::read(context, config))?;
     let (workshop, toolchain, mut builder) = match here {
@@ -138,7 +135,7 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
-    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, workshop, address, key })
+    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, workshop, address })
 }
 
 /// Where it is built, by which of its own tools, and what the plan says of it.

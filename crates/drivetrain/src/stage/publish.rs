@@ -88,8 +88,8 @@ pub async fn publish(
     why: &str,
     replace: bool,
 ) -> Result<()> {
-    let signed = match &planned.key {
-        Some(key) => Some(sign::packages(context, config, key, proven.rpms.clone()).await?),
+    let signed = match context.publisher.key(config)? {
+        Some(key) => Some(sign::packages(context, config, &key, proven.rpms.clone()).await?),
         None => None,
     };
     let publication = Publication {

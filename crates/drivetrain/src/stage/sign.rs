@@ -19,12 +19,8 @@ use crate::stage::keys::Trust;
 /// A key is a few kilobytes.
 const MAX_KEY: u64 = 1 << 20;
 
-/// The key that the configuration names, tried out; `None` where nothing is signed.
-pub fn key(config: &Config) -> Result<Option<Arc<PackageKey>>> {
-    config.publish.sign.as_ref().map(|sign| read(sign).map(Arc::new)).transpose()
-}
-
-fn read(sign: &PublishSign) -> Result<PackageKey> {
+/// Reads the key that the configuration names, and tries it out.
+pub fn read(sign: &PublishSign) -> Result<PackageKey> {
     use std::io::Read as _;
     let path = &sign.key;
     let unreadable = |error: &std::io::Error| {
