@@ -15,6 +15,7 @@ use crate::pipeline::until_signal;
 use crate::reporter::Reporter;
 use crate::stage;
 use crate::stage::plan::Planned;
+use crate::stage::report::write_aside;
 use crate::state::StateDirectory;
 use crate::view;
 
@@ -163,12 +164,8 @@ fn write_lock(lock: &Lock, file: &Utf8Path) -> Result<()> {
     if fs::read_to_string(file).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    let temporary = file.with_extension(format!("lock.{}", std::process::id()));
     if let Some(directory) = file.parent().filter(|directory| directory.extension() == Some("d")) {
         fs::create_dir_all(directory).map_err(|error| failed(&error))?;
     }
-    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, file)).map_err(|error| {
-        drop(fs::remove_file(&temporary));
-        failed(&error)
-    })
+    write_aside(file, text.as_bytes()).map_err(|error| failed(&error))
 }
