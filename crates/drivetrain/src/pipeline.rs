@@ -12,7 +12,7 @@ use fs_err as fs;
 use jiff::Timestamp;
 
 use crate::cell_lock::CellLock;
-use crate::cli::{BuildArgs, Global, LockArgs, PushArgs, RunArgs};
+use crate::cli::{BuildArgs, Building, Global, LockArgs, Publishing, PushArgs, RunArgs, Several, Waiting};
 use crate::command::{plan, state_path};
 use crate::context::{Context, load_cells};
 use crate::failure::{Failure, Result};
@@ -60,33 +60,31 @@ pub struct Goal {
 impl Goal {
     /// As far as proven packages.
     pub fn build(args: &BuildArgs) -> Self {
-        Self {
-            command: "build",
-            lock: args.lock.clone(),
-            settings: BuildSettings::from(&args.building),
-            wait: !args.waiting.no_wait,
-            may_build: true,
-            publish: None,
-            undo_rollback: false,
-            replace: false,
-            keep: args.building.keep,
-            at_once: args.several.at_once,
-            summary: args.several.summary.clone(),
-            cell: None,
-        }
+        Self::building("build", &args.lock, &args.waiting, &args.building, &args.several)
     }
 
     /// From what was built.
     pub fn push(args: &PushArgs) -> Self {
+        Self::new("push", &args.lock, &args.waiting).publishing(&args.publishing, &args.why)
+    }
+
+    /// All the way.
+    pub fn run(args: &RunArgs) -> Self {
+        Self::building("run", &args.lock, &args.waiting, &args.building, &args.several)
+            .publishing(&args.publishing, &args.why)
+    }
+
+    /// No further than a plan.
+    fn new(command: &'static str, lock: &LockArgs, waiting: &Waiting) -> Self {
         Self {
-            command: "push",
-            lock: args.lock.clone(),
+            command,
+            lock: lock.clone(),
             settings: BuildSettings::default(),
-            wait: !args.waiting.no_wait,
+            wait: !waiting.no_wait,
             may_build: false,
-            publish: Some(args.why.clone()),
-            undo_rollback: args.publishing.undo_rollback,
-            replace: args.publishing.replace,
+            publish: None,
+            undo_rollback: false,
+            replace: false,
             keep: false,
             at_once: None,
             summary: None,
@@ -94,26 +92,32 @@ impl Goal {
         }
     }
 
-    /// All the way.
-    pub fn run(args: &RunArgs) -> Self {
+    fn building(
+        command: &'static str,
+        lock: &LockArgs,
+        waiting: &Waiting,
+        building: &Building,
+        several: &Several,
+    ) -> Self {
         Self {
-            command: "run",
-            lock: args.lock.clone(),
-            settings: BuildSettings::from(&args.building),
-            wait: !args.waiting.no_wait,
+            settings: BuildSettings::from(building),
             may_build: true,
-            publish: Some(args.why.clone()),
-            undo_rollback: args.publishing.undo_rollback,
-            replace: args.publishing.replace,
-            keep: args.building.keep,
-            at_once: args.several.at_once,
-            summary: args.several.summary.clone(),
-            cell: None,
+            keep: building.keep,
+            at_once: several.at_once,
+            summary: several.summary.clone(),
+            ..Self::new(command, lock, waiting)
         }
     }
-}
 
-impl Goal {
+    fn publishing(self, publishing: &Publishing, why: &str) -> Self {
+        Self {
+            publish: Some(why.to_owned()),
+            undo_rollback: publishing.undo_rollback,
+            replace: publishing.replace,
+            ..self
+        }
+    }
+
     /// The same for one cell of several.
     pub fn of_cell(&self, name: &str) -> Self {
         Self { cell: Some(name.to_owned()), ..self.clone() }
