@@ -26,14 +26,6 @@ use crate::together::Together;
 use crate::view;
 use crate::view::matrix::{CellResult, Several};
 
-/// What became of a cell.
-enum Done {
-    /// Its run came to its end.
-    Ended(Ended),
-    /// It had no run: an interruption came first, or there is no room for a journal.
-    NotBegun(Failure),
-}
-
 /// Does for every cell what the goal says.
 pub async fn run(
     goal: &Goal,
@@ -45,18 +37,14 @@ pub async fn run(
     let at_once = goal.at_once.map_or_else(|| fitting(&cells), std::num::NonZeroUsize::get);
     let views = Several::new(cells.iter().map(|cell| cell.name.as_str()), global.json, global.quiet);
     let together = Together::default();
-    let runs = cells.iter().map(|cell| one(goal, cell, global, &views, cancel, &together));
-    let mut done = Vec::new();
-    let mut running =
-        futures_util::stream::iter(runs.enumerate().map(async |(position, run)| (position, run.await)))
-            .buffer_unordered(at_once);
-    while let Some(ended) = running.next().await {
-        done.push(ended);
-    }
-    drop(running);
+    let runs = cells
+        .iter()
+        .enumerate()
+        .map(async |(position, cell)| (position, one(goal, cell, global, &views, cancel, &together).await));
+    let mut done: Vec<(usize, CellResult)> =
+        futures_util::stream::iter(runs).buffer_unordered(at_once).collect().await;
     done.sort_by_key(|(position, _)| *position);
-    let results: Vec<CellResult> =
-        cells.iter().zip(done).map(|(cell, (_, done))| result(&cell.name, done)).collect();
+    let results: Vec<CellResult> = done.into_iter().map(|(_, result)| result).collect();
     views.conclude(&results);
     if let Some(file) = &goal.summary {
         write_summary(file, &results);
@@ -71,15 +59,17 @@ async fn one(
     views: &Several,
     cancel: &CancellationToken,
     together: &Together,
-) -> Done {
+) -> CellResult {
+    // It has no run where an interruption comes first, or there is no room for a journal.
+    let not_begun = |failure| CellResult { name: cell.name.clone(), report: None, failure: Some(failure) };
     if cancel.is_cancelled() {
-        return Done::NotBegun(Failure::interrupted());
+        return not_begun(Failure::interrupted());
     }
     let reporter = Reporter::new(views.of(&cell.name));
     let goal = goal.of_cell(&cell.name);
     match start(goal, cell.config.clone(), global, reporter, cancel.clone(), together.clone()) {
-        Ok(run) => Done::Ended(run.finish().await),
-        Err(failure) => Done::NotBegun(failure),
+        Ok(run) => CellResult::of(&cell.name, &run.finish().await),
+        Err(failure) => not_begun(failure),
     }
 }
 
@@ -124,17 +114,12 @@ fn fitting(cells: &[ConfiguredCell]) -> usize {
     if cells.iter().any(one) { 1 } else { 2 }
 }
 
-fn result(name: &str, done: Done) -> CellResult {
-    match done {
-        Done::Ended(ended) => result_of(name, &ended),
-        Done::NotBegun(failure) => CellResult { name: name.to_owned(), report: None, failure: Some(failure) },
+impl CellResult {
+    /// Of a cell whose run came to its end.
+    pub fn of(name: &str, ended: &Ended) -> Self {
+        let failure = ended.result.as_ref().err().cloned();
+        Self { name: name.to_owned(), report: ended.report.clone(), failure }
     }
-}
-
-/// What became of a cell whose run came to its end.
-pub fn result_of(name: &str, ended: &Ended) -> CellResult {
-    let report = report::of_run(&ended.id, &ended.directory).ok();
-    CellResult { name: name.to_owned(), report, failure: ended.result.clone().err() }
 }
 
 /// That all went well, that some did, or what went wrong with all of them; from what went wrong with each.

@@ -8,6 +8,7 @@ use drivetrain_config::Config;
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, KernelPolicy, PublicationState, RunId, Stage};
 use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
+use drivetrain_report::Report;
 use fs_err as fs;
 use jiff::Timestamp;
 
@@ -28,6 +29,7 @@ use crate::stage::plan::Planned;
 use crate::state::StateDirectory;
 use crate::together::Together;
 use crate::view;
+use crate::view::matrix::CellResult;
 
 /// How long an interrupted run may take to end in order.
 const GRACE: Duration = Duration::from_secs(20);
@@ -153,7 +155,7 @@ pub async fn run(goal: Goal, global: &Global) -> Result<ExitCode> {
             start(goal, only.config.clone(), global, reporter, cancel.clone(), Together::default())?;
         let ended = cancelled_by_a_signal(&cancel, started.finish()).await;
         if let Some(file) = &summary {
-            matrix::write_summary(file, &[matrix::result_of(&only.name, &ended)]);
+            matrix::write_summary(file, &[CellResult::of(&only.name, &ended)]);
         }
         if ended.result.is_ok() && !global.json {
             view::print(&ended.conclusion()?);
@@ -190,13 +192,15 @@ pub fn start(
 /// How a run ended.
 pub struct Ended {
     /// The run.
-    pub id: RunId,
+    id: RunId,
     /// Its directory.
-    pub directory: Utf8PathBuf,
+    directory: Utf8PathBuf,
+    /// What it left, told; absent where its journal cannot be read.
+    pub report: Option<Report>,
     /// Whether it was well.
     pub result: Result<()>,
     /// How long it took, in milliseconds.
-    pub ms: u64,
+    ms: u64,
 }
 
 impl Ended {
@@ -266,9 +270,9 @@ impl Run {
         };
         let (reporter, ms) = (&self.context.reporter, milliseconds(started));
         reporter.emit(Event::RunFinished { exit: exit.into(), error, ms });
-        stage::report::keep(&self.id, &self.directory, reporter);
+        let report = stage::report::keep(&self.id, &self.directory, reporter);
         reporter.close();
-        Ended { id: self.id, directory: self.directory, result, ms }
+        Ended { id: self.id, directory: self.directory, report, result, ms }
     }
 
     /// Whatever became of the run: its machine goes. Where the run was well, that it does not go is its failure.

@@ -21,15 +21,17 @@ const MAX_RECORD_BYTES: u64 = 64 << 20;
 /// More files than the directory of a run has.
 const MAX_FILES: usize = 200;
 
-/// Writes the report of a run that has ended beside its journal: as a page, as Markdown, and as JSON.
-pub fn keep(run: &RunId, directory: &Utf8Path, reporter: &Reporter) {
-    if let Err(error) = write(run, directory) {
-        reporter.warn(format!("the report of this run cannot be written: {error}"));
+/// Makes the report of a run that has ended, and writes it beside its journal: as a page, as Markdown, and as JSON.
+pub fn keep(run: &RunId, directory: &Utf8Path, reporter: &Reporter) -> Option<Report> {
+    let warn = |error: io::Error| reporter.warn(format!("the report of this run cannot be written: {error}"));
+    let report = of_run(run, directory).map_err(warn).ok()?;
+    if let Err(error) = write(&report, directory) {
+        warn(error);
     }
+    Some(report)
 }
 
-fn write(run: &RunId, directory: &Utf8Path) -> io::Result<()> {
-    let report = of_run(run, directory)?;
+fn write(report: &Report, directory: &Utf8Path) -> io::Result<()> {
     write_aside(&directory.join("report.json"), report.json()?.as_bytes())?;
     write_aside(&directory.join("report.md"), report.markdown().as_bytes())?;
     write_aside(&directory.join("report.html"), report.html().as_bytes())
