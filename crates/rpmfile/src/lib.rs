@@ -14,6 +14,7 @@
 //! The formats: <https://rpm-software-management.github.io/rpm/manual/format_v4.html>, `lib/header.c` and
 //! `lib/cpio.c` of rpm.
 
+mod build;
 mod compress;
 mod cpio;
 mod digest;
@@ -25,10 +26,12 @@ mod header;
 mod keyring;
 mod macros;
 mod payload;
+mod rewrite;
 mod sign;
 mod source;
 mod spec;
 
+pub use build::MetaPackage;
 pub use digest::{verify, verify_digests};
 pub use driver_sources::{DriverSources, SourceEntry, SourceLimits};
 pub use error::{Error, Problem, Result};
@@ -37,6 +40,7 @@ pub use file::{FileFact, FileKind, RpmFile};
 pub use header::header_bytes;
 pub use keyring::{Keyring, KeyringError, Signer};
 pub use payload::{Entry, PayloadLimits, for_each_file};
+pub use rewrite::{Changes, rewrite};
 pub use sign::{PackageKey, PackageKeyError, is_signed};
 pub use source::SourceRpm;
 pub use spec::{spec_build_requires, spec_packages};

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::compress::decompress;
-use crate::cpio::{Cpio, Member};
+use crate::cpio::{Cpio, Form, Member};
 use crate::error::{name_of, shortened};
 use crate::{FileFact, Problem, Result, RpmFile, header};
 
@@ -62,6 +62,16 @@ pub(crate) fn walk(
     limits: &PayloadLimits,
     mut visit: impl FnMut(&Entry<'_>, &mut dyn Read) -> io::Result<ControlFlow<()>>,
 ) -> std::result::Result<(), Problem> {
+    walk_forms(files, payload, limits, |entry, _, _, content| visit(entry, content))
+}
+
+/// The same, with each file's index in the header and how it stands in the archive.
+pub(crate) fn walk_forms(
+    files: &[FileFact],
+    payload: impl BufRead,
+    limits: &PayloadLimits,
+    mut visit: impl FnMut(&Entry<'_>, usize, &Form, &mut dyn Read) -> io::Result<ControlFlow<()>>,
+) -> std::result::Result<(), Problem> {
     if files.len() > limits.max_files {
         return Err(beyond("the number of files", limits.max_files as u64, "max_files"));
     }
@@ -96,7 +106,8 @@ pub(crate) fn walk(
         }
         archive.expect(size);
         let entry = Entry { file, content_size: size };
-        match visit(&entry, &mut archive) {
+        let form = archive.form().clone();
+        match visit(&entry, index, &form, &mut archive) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return Ok(()),
             Err(error) => return Err(failed(error, &file.path)),
