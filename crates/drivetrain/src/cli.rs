@@ -83,6 +83,8 @@ pub enum Command {
     Run(RunArgs),
     /// Say whether a kernel would load the modules in these files.
     Check(Check),
+    /// Say what differs between two driver repositories: which packages, and which symbols of which modules.
+    Diff(DiffArgs),
     /// Serve in the next channel what is served in this one.
     Promote(Promote),
     /// Serve an earlier version of a repository again.
@@ -356,6 +358,29 @@ pub struct Check {
     #[arg(long)]
     pub any_release: bool,
     /// Tell of every module, not only of those that do not load.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// `drivetrain diff`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The modules of one name are compared by what the kernel's loader looks at (what they say of themselves, the\n\
+                        symbols that they need and offer, with their CRCs) and by the bytes of all other sections. Needs no\n\
+                        configuration. The exit code is 0 whether anything differs or not.\n\n\
+                        Examples:\n  \
+                        drivetrain diff https://ark/rocky-9.6/3.2.0/K1/x86_64/ https://ark/rocky-9.6/3.2.0/K2/x86_64/\n  \
+                        drivetrain diff ./before ./after --verbose\n  \
+                        drivetrain diff kmod-x-1.rpm kmod-x-2.rpm"
+)]
+pub struct DiffArgs {
+    /// A repository's URL or directory, or RPMs and modules: a file, or a directory of them.
+    #[arg(value_name = "BEFORE", value_hint = ValueHint::AnyPath)]
+    pub before: String,
+    /// What it is compared with.
+    #[arg(value_name = "AFTER", value_hint = ValueHint::AnyPath)]
+    pub after: String,
+    /// Name every symbol, and both values of what differs.
     #[arg(long, short)]
     pub verbose: bool,
 }

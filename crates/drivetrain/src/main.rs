@@ -12,6 +12,7 @@ mod pipeline;
 mod provider;
 mod publisher;
 mod reporter;
+mod repository_at;
 mod run_lock;
 mod stage;
 mod state;
@@ -70,6 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Init(args) => command::init::run(&args, global),
         Command::Check(args) => command::check::run(&args, global.json),
+        Command::Diff(args) => wait_for(command::diff::run(&args, global)),
         Command::Completions(args) => command::shell::completions(&args),
         Command::Man(args) => command::shell::man(&args),
         Command::Rollback(args) => on_a_thread(global, move |global| command::rollback::run(&args, global)),

@@ -13,6 +13,7 @@ mod check;
 mod compress;
 mod config;
 mod crc;
+mod difference;
 mod elf;
 mod exports;
 #[cfg(any(test, feature = "fixture"))]
@@ -33,6 +34,7 @@ pub use check::{KernelSymbols, NamedModule, VermagicPolicy, check_set, would_loa
 pub use compress::{Compression, DecompressError, decompress};
 pub use config::KernelConfig;
 pub use crc::SymbolCrc;
+pub use difference::{Changed, ModuleDifference, Needed};
 pub use elf::{Machine, ModuleError, Undefined};
 pub use exports::Export;
 pub use license::is_gpl_compatible;

@@ -13,6 +13,7 @@
 //! unpack; signatures are not: whoever has RPMs from elsewhere asks `drivetrain_rpmfile::verify` first.
 
 mod budget;
+mod compare;
 mod error;
 mod files;
 mod kernel;
@@ -23,6 +24,7 @@ mod parallel;
 mod proof;
 
 pub use budget::Limits;
+pub use compare::{DifferingModule, SetDifference, compare};
 pub use error::ProveError;
 pub use kernel::read_kernel;
 pub use modules::{ModuleFile, Modules, read_modules};

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod closure;
+pub mod diff;
 pub mod init;
 pub mod machines;
 pub mod plan;

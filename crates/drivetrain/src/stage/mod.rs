@@ -21,7 +21,7 @@ pub mod repositories;
 pub mod root;
 pub mod sign;
 pub mod sources;
-mod transfer;
+pub mod transfer;
 pub mod userspace;
 pub mod vendor;
 

@@ -5,6 +5,7 @@
 //! writes to standard output or standard error.
 
 pub mod closure;
+pub mod diff;
 mod json;
 pub mod matrix;
 pub mod origin;

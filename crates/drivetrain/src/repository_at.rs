@@ -1,0 +1,117 @@
+//! A repository that somebody names, by its URL or its directory: no configuration says anything of it.
+
+use std::io::BufReader;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_fetch::{Request, Source};
+use drivetrain_model::{Checksum, ExitCode, Package};
+use drivetrain_repodata::{Limits, RecordKind, Repomd, decompress, parse_repomd, read_whole_primary};
+use fs_err as fs;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::stage::{blocking, transfer};
+
+/// The most that compressed metadata may have: driver repositories have kilobytes.
+const MAX_METADATA: u64 = 256 << 20;
+/// The most packages that a driver repository may have.
+const MAX_PACKAGES: usize = 20_000;
+/// How many are fetched at once.
+const PARALLEL: usize = 4;
+
+/// A repository, read: every file is what the metadata says.
+pub struct RepositoryAt {
+    /// The packages.
+    pub packages: Vec<PackageAt>,
+}
+
+/// One of its packages.
+pub struct PackageAt {
+    /// Its file, whose checksum is the one of the metadata.
+    pub file: Utf8PathBuf,
+}
+
+/// Where a text leads: a URL, or a directory with metadata in it. `None` where it is neither: files then.
+pub fn source_of(text: &str) -> Result<Option<Source>> {
+    let usage = |error: &(dyn std::error::Error + 'static)| Failure::of(ExitCode::Usage, error);
+    if text.contains("://") {
+        return Source::parse(text).map(Some).map_err(|error| usage(&error));
+    }
+    let path = Utf8Path::new(text);
+    if !path.join("repodata/repomd.xml").exists() {
+        return Ok(None);
+    }
+    let absolute = path.canonicalize_utf8().map_err(|error| usage(&error))?;
+    Source::file(&absolute).map(Some).map_err(|error| usage(&error))
+}
+
+/// Reads all of it.
+///
+/// # Errors
+/// Where anything cannot be had, is damaged, or is more than a driver repository has.
+pub async fn read(context: &Context, source: Source) -> Result<RepositoryAt> {
+    let limits = Limits::default();
+    let place = join(&source, "repodata/repomd.xml")?;
+    let tell = transfer::tell(&context.reporter, &place, "repomd.xml");
+    let got = context.cache.get_telling(&place, limits.max_repomd_bytes, &tell).await;
+    let bytes = got
+        .map_err(|error| Failure::of(ExitCode::Input, &error).next("name the URL of a YUM repository"))?
+        .bytes;
+    let repomd = parse_repomd(&bytes, &limits).map_err(|error| {
+        Failure::because(ExitCode::Input, format!("{} cannot be used", place.shown()), &error)
+    })?;
+    let packages = packages(context, &source, &repomd).await?;
+    let requests = packages.iter().map(|package| request(&source, package)).collect::<Result<Vec<_>>>()?;
+    let tell = transfer::tell_all(&context.reporter);
+    let fetched = context.cache.downloader().download_all(&requests, PARALLEL, &tell).await;
+    let fetched = fetched.map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    let packages = fetched.into_iter().map(|fetched| PackageAt { file: fetched.path }).collect();
+    Ok(RepositoryAt { packages })
+}
+
+fn join(source: &Source, name: &str) -> Result<Source> {
+    source.join(name).map_err(|error| Failure::of(ExitCode::Input, &error))
+}
+
+fn request(source: &Source, package: &Package) -> Result<Request> {
+    Ok(Request {
+        source: join(source, &package.location)?,
+        checksum: package.checksum.clone(),
+        size: Some(package.size),
+    })
+}
+
+async fn packages(context: &Context, source: &Source, repomd: &Repomd) -> Result<Vec<Package>> {
+    let record = repomd.record(&RecordKind::Primary).ok_or_else(|| {
+        Failure::new(ExitCode::Input, format!("the metadata at {} names no list of packages", source.shown()))
+    })?;
+    let place = join(source, &record.location)?;
+    let checksum: &Checksum = &record.checksum;
+    let tell = transfer::tell(&context.reporter, &place, "the list of packages");
+    let fetched = context
+        .cache
+        .get_checked(&place, checksum, record.size, MAX_METADATA, &tell)
+        .await
+        .map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    let (document, open_size) = (place.shown(), record.open_size);
+    let read = blocking(move || -> Result<Vec<Package>, Box<dyn std::error::Error + Send + Sync>> {
+        let limits = Limits::default();
+        let file = BufReader::new(fs::File::open(&fetched.path)?);
+        let mut packages = Vec::new();
+        read_whole_primary(decompress(&document, file, open_size, &limits)?, &limits, 1, |package| {
+            if packages.len() <= MAX_PACKAGES {
+                packages.push(package);
+            }
+        })?;
+        Ok(packages)
+    });
+    let packages = read.await?.map_err(|error| {
+        Failure::because(ExitCode::Input, format!("{} cannot be used", place.shown()), error.as_ref())
+    })?;
+    if packages.len() > MAX_PACKAGES {
+        let message =
+            format!("{} lists more than {MAX_PACKAGES} packages: it is no driver repository", place.shown());
+        return Err(Failure::new(ExitCode::Input, message));
+    }
+    Ok(packages)
+}
