@@ -1,0 +1,42 @@
+//! The boot test: what packages install, booted before anybody else does.
+//!
+//! * [`install`] installs packages into a root, with rpm and their scripts, or unpacks them where that cannot be.
+//! * [`boot`] boots the kernel that is installed there under QEMU, with an initramfs that holds the modules in question,
+//!   all that they need, and drivetrain itself as the first process; and says what became of each module.
+//! * [`guest`] is that process.
+//!
+//! Which file a module is loaded from is what depmod says of the tree, as on any node, so that overrides in `depmod.d`
+//! and the order of `updates`, `extra` and the kernel's own directory decide; and what the kernel then says of the loaded
+//! module is compared with the file.
+//!
+//! What comes out of a guest is hostile: it is bounded, and read as data.
+
+mod cpio;
+mod error;
+mod facts;
+pub mod guest;
+mod image;
+mod initramfs;
+mod install;
+mod kernel;
+mod modules;
+mod options;
+mod program;
+mod protocol;
+mod qemu;
+mod rdma;
+mod run;
+mod signer;
+mod text;
+pub mod uefi;
+mod verdict;
+
+pub use error::BootError;
+pub use image::GeneratedImage;
+pub use install::{Installed, InstalledTree, install};
+pub use options::{BootOptions, Firmware};
+pub use qemu::{Acceleration, require_qemu};
+pub use run::{BootRequest, WantedModule, boot};
+pub use verdict::{
+    BootVerdict, BootedModule, Counter, Ending, FunctionalCheck, ModuleResult, Step, summary_of_check,
+};
