@@ -42,7 +42,7 @@ pub use modinfo::Modinfo;
 pub use module::{Module, ModuleSummary};
 pub use namespace::namespace_names_module;
 pub use reference::{KernelReference, ReferenceSource};
-pub use signature::{Signature, SignatureError, SignatureSummary};
+pub use signature::{Signature, SignatureError, SignatureSummary, append_signature};
 pub use symvers::{
     CrcConflict, ExportKind, KernelSymbol, SymbolTable, SymversError, SymversProblem, module_name_of,
 };

@@ -80,6 +80,13 @@ impl<'data> Signature<'data> {
     }
 }
 
+/// A module with a signature after it: a CMS structure in DER. The module must not have one already.
+#[must_use]
+pub fn append_signature(content: &[u8], der: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(der.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [content, der, &[0, 0, PKCS7, 0, 0, 0, 0, 0], &length, MARKER].concat()
+}
+
 /// Place, size and digest of an appended signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignatureSummary {
