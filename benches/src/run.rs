@@ -13,16 +13,22 @@ use crate::measure::{Taken, time};
 pub const OLD: &str = "20261001T000000";
 pub const NEW: &str = "20261101T000000";
 
+/// `driver.reuse`.
+const NEVER: &str = "never";
+const WHEN_IDENTICAL: &str = "when-identical";
+
 pub fn bench(setting: &Setting, pairs: usize) -> Result<()> {
     let work = tempfile::tempdir()?;
     let directory = Utf8PathBuf::try_from(work.path().to_owned())?;
-    let ours = |snapshot: &str, state: &str| -> Result<Taken> {
+    let ours = |snapshot: &str, state: &str, reuse: &str| -> Result<Taken> {
         let config = directory.join(format!("{snapshot}.yaml"));
         let published = directory.join(format!("{state}-out"));
         fs::write(&config, configuration(setting, snapshot, published.as_str()))?;
         time(Command::new(&setting.drivetrain).args([
             "run",
             "--quiet",
+            "--set",
+            &format!("driver.reuse={reuse}"),
             "--config",
             config.as_str(),
             "--state",
@@ -34,15 +40,19 @@ pub fn bench(setting: &Setting, pairs: usize) -> Result<()> {
         released(setting, OLD)?,
         released(setting, NEW)?
     );
-    let mut all: [Vec<Taken>; 4] = Default::default();
+    let mut all: [Vec<Taken>; 5] = Default::default();
     for pair in 0..pairs {
-        let [baseline, cold, unchanged, next] = &mut all;
+        let [baseline, cold, unchanged, next, reused] = &mut all;
         baseline.push(sequential(setting, &directory.join(format!("sequential-{pair}")), NEW)?);
         let (first, second) = (format!("cold-{pair}"), format!("next-{pair}"));
-        cold.push(ours(NEW, &first)?);
-        unchanged.push(ours(NEW, &first)?);
-        ours(OLD, &second)?;
-        next.push(ours(NEW, &second)?);
+        cold.push(ours(NEW, &first, NEVER)?);
+        unchanged.push(ours(NEW, &first, NEVER)?);
+        ours(OLD, &second, NEVER)?;
+        next.push(ours(NEW, &second, NEVER)?);
+        // The older kernel's build alone is at hand, as it is when the newer one appears.
+        let third = format!("reused-{pair}");
+        ours(OLD, &third, WHEN_IDENTICAL)?;
+        reused.push(ours(NEW, &third, WHEN_IDENTICAL)?);
         println!("median of {}", pair + 1);
         lines(&all);
     }
@@ -56,12 +66,17 @@ fn middle(taken: &[Taken]) -> Taken {
     sorted[sorted.len() / 2]
 }
 
-fn lines(all: &[Vec<Taken>; 4]) {
-    let [baseline, cold, unchanged, next] = all.each_ref().map(|taken| middle(taken));
+fn lines(all: &[Vec<Taken>; 5]) {
+    let [baseline, cold, unchanged, next, reused] = all.each_ref().map(|taken| middle(taken));
     line("rpmbuild, one after another", &baseline, None);
     line("drivetrain run, cold", &cold, Some((&baseline, "goal: at most 0.75")));
     line("drivetrain run, unchanged", &unchanged, Some((&baseline, "goal: below 1 s")));
     line("drivetrain run, next kernel", &next, Some((&baseline, "goal: at most 0.25")));
+    line(
+        "drivetrain run, kernel with the same symbols",
+        &reused,
+        Some((&cold, "of the cold run; goal: at most 0.05")),
+    );
 }
 
 fn line(what: &str, taken: &Taken, against: Option<(&Taken, &str)>) {
@@ -69,7 +84,7 @@ fn line(what: &str, taken: &Taken, against: Option<(&Taken, &str)>) {
         format!(", ratio {:.3} ({goal})", taken.wall.as_secs_f64() / baseline.wall.as_secs_f64())
     });
     println!(
-        "  {what:28} {:8.2} s, {:8.2} s of processor time, a core idle {:3.0} % of the time, stolen {:2.0} %{}",
+        "  {what:44} {:8.2} s, {:8.2} s of processor time, a core idle {:3.0} % of the time, stolen {:2.0} %{}",
         taken.wall.as_secs_f64(),
         taken.cpu.as_secs_f64(),
         taken.idle * 100.0,

@@ -15,8 +15,8 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ComponentError;
 use crate::packages::BuiltPackage;
+use crate::{ComponentError, Outcome};
 
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
@@ -42,6 +42,13 @@ pub struct CachedComponent {
     pub component: ComponentName,
     /// The kernel that its modules are for.
     pub kernel: KernelRelease,
+    /// The digest over everything that it was made from but the kernel: builds of one family differ by their kernels
+    /// alone. Absent for what was itself made of another build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Sha256Digest>,
+    /// What it was made of, where it was not built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repackaged: Option<RepackagedFrom>,
     /// Milliseconds that its build took.
     pub ms: u64,
     /// Its RPMs.
@@ -49,6 +56,16 @@ pub struct CachedComponent {
     /// The entry's directory.
     #[serde(skip)]
     directory: Utf8PathBuf,
+}
+
+/// What a component was made of that was not built for its kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepackagedFrom {
+    /// The kernel that it was built for.
+    pub kernel: KernelRelease,
+    /// The key of that build.
+    pub key: Sha256Digest,
 }
 
 /// One RPM of a finished component.
@@ -73,6 +90,15 @@ pub struct CachedPackage {
 }
 
 impl CachedComponent {
+    /// What a run says that takes it: it was not built now.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match &self.repackaged {
+            None => Outcome::Reused,
+            Some(from) => Outcome::Repackaged { kernel: from.kernel.clone() },
+        }
+    }
+
     /// The log of the build that made it.
     #[must_use]
     pub fn log(&self) -> Utf8PathBuf {
@@ -180,6 +206,8 @@ impl ComponentCache {
             key: new.key,
             component: new.component.clone(),
             kernel: new.kernel.clone(),
+            family: new.family,
+            repackaged: new.repackaged.cloned(),
             ms: new.ms,
             packages,
             directory: place.clone(),
@@ -267,6 +295,9 @@ pub(crate) struct NewEntry<'a> {
     pub(crate) key: Sha256Digest,
     pub(crate) component: &'a ComponentName,
     pub(crate) kernel: &'a KernelRelease,
+    /// See [`CachedComponent::family`].
+    pub(crate) family: Option<Sha256Digest>,
+    pub(crate) repackaged: Option<&'a RepackagedFrom>,
     pub(crate) ms: u64,
     pub(crate) packages: &'a [BuiltPackage],
     /// Where the build wrote them.

@@ -112,6 +112,8 @@ impl Work<'_> {
             key: self.component.key,
             component: &self.component.name,
             kernel: &self.shared.request.kernel.release,
+            family: self.component.family,
+            repackaged: None,
             ms: elapsed,
             packages: &packages,
             rpms: &self.top().join("RPMS"),

@@ -151,6 +151,14 @@ pub enum ComponentError {
         /// What it made instead.
         packages: Vec<String>,
     },
+    /// What was built for another kernel cannot be packaged for this one.
+    #[error("what was built of {component} for another kernel cannot be packaged for this one: {reason}")]
+    Repackage {
+        /// Which.
+        component: ComponentName,
+        /// Why.
+        reason: String,
+    },
     /// The modules are for another kernel.
     #[error("{component} made modules for {}, not for {wanted}: its spec file does not follow KVERSION", .found.join(", "))]
     WrongKernel {

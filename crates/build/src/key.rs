@@ -7,6 +7,8 @@ use crate::{Debuginfo, Recipe};
 
 /// Raised whenever drivetrain itself changes what it makes of the same inputs.
 const FORMAT: u32 = 1;
+/// Raised whenever drivetrain itself changes how it repackages.
+const REPACKAGING: u32 = 1;
 
 /// Everything that decides what a component's build yields.
 #[derive(Debug, Clone, Copy)]
@@ -57,43 +59,83 @@ pub fn component_key(inputs: &KeyInputs<'_>) -> Sha256Digest {
         text.field("macro", &name);
         text.field("is", &value);
     }
-    for name in &inputs.recipe.with {
-        text.field("with", name);
+    text.common(inputs);
+    text.finish()
+}
+
+/// The key of a component whatever the kernel: builds of one family differ by their kernels alone. The keys of `needs`
+/// are those of families as well; kernel and kernel-devel are not looked at.
+#[must_use]
+pub fn family_key(inputs: &KeyInputs<'_>) -> Sha256Digest {
+    let recipe = inputs.recipe;
+    let mut text = KeyText(Sha256::new());
+    text.field("drivetrain component family", &FORMAT.to_string());
+    text.field("component", inputs.component.as_str());
+    text.field("source", &inputs.source.to_string());
+    text.field("arch", inputs.arch.as_str());
+    text.field("toolchain", &inputs.toolchain.to_string());
+    text.field("payload", &recipe.payload);
+    text.field("kernel module packages", if recipe.kernel_module_packages { "yes" } else { "no" });
+    for (name, value) in &recipe.macros {
+        text.field("macro", name);
+        text.field("is", value);
     }
-    for name in &inputs.recipe.without {
-        text.field("without", name);
-    }
-    for patch in &inputs.recipe.patches {
-        text.field("patch", &patch.sha256.to_string());
-    }
-    text.field(
-        "debuginfo",
-        match inputs.recipe.debuginfo {
-            Debuginfo::Drop => "drop",
-            Debuginfo::Keep => "keep",
-        },
-    );
-    if let Some(tool) = &inputs.vendor_tool {
-        for package in tool.packages {
-            text.field("vendor's tool", &package.to_string());
-        }
-        for argument in tool.arguments {
-            text.field("with argument", argument);
-        }
-    }
-    let mut needs: Vec<_> = inputs.needs.iter().collect();
-    needs.sort();
-    for (name, key) in needs {
-        text.field("needs", name.as_str());
-        text.field("with key", &key.to_string());
-    }
-    Sha256Digest::from_bytes(text.0.finalize().into())
+    text.common(inputs);
+    text.finish()
+}
+
+/// The key of a component that was made of what was built for another kernel, in place of a build.
+#[must_use]
+pub fn repackaged_key(key: &Sha256Digest, built: &Sha256Digest) -> Sha256Digest {
+    let mut text = KeyText(Sha256::new());
+    text.field("drivetrain repackaged component", &REPACKAGING.to_string());
+    text.field("in place of", &key.to_string());
+    text.field("from", &built.to_string());
+    text.finish()
 }
 
 /// Hashes fields with their lengths, so that no two lists of fields run into the same bytes.
 struct KeyText(Sha256);
 
 impl KeyText {
+    /// What decides whatever the kernel is.
+    fn common(&mut self, inputs: &KeyInputs<'_>) {
+        for name in &inputs.recipe.with {
+            self.field("with", name);
+        }
+        for name in &inputs.recipe.without {
+            self.field("without", name);
+        }
+        for patch in &inputs.recipe.patches {
+            self.field("patch", &patch.sha256.to_string());
+        }
+        self.field(
+            "debuginfo",
+            match inputs.recipe.debuginfo {
+                Debuginfo::Drop => "drop",
+                Debuginfo::Keep => "keep",
+            },
+        );
+        if let Some(tool) = &inputs.vendor_tool {
+            for package in tool.packages {
+                self.field("vendor's tool", &package.to_string());
+            }
+            for argument in tool.arguments {
+                self.field("with argument", argument);
+            }
+        }
+        let mut needs: Vec<_> = inputs.needs.iter().collect();
+        needs.sort();
+        for (name, key) in needs {
+            self.field("needs", name.as_str());
+            self.field("with key", &key.to_string());
+        }
+    }
+
+    fn finish(self) -> Sha256Digest {
+        Sha256Digest::from_bytes(self.0.finalize().into())
+    }
+
     fn field(&mut self, name: &str, value: &str) {
         for part in [name, value] {
             self.0.update((part.len() as u64).to_le_bytes());

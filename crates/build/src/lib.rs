@@ -17,6 +17,7 @@ mod lease;
 mod packages;
 mod progress;
 mod remote;
+mod repackage;
 mod report;
 mod request;
 mod requirements;
@@ -28,11 +29,12 @@ mod tools;
 mod triage;
 mod vendor;
 
-pub use cache::{CachedComponent, CachedPackage, ComponentCache};
+pub use cache::{CachedComponent, CachedPackage, ComponentCache, RepackagedFrom};
 pub use error::{BuildError, ComponentError, MissingRequirement};
-pub use key::{KeyInputs, ToolInputs, component_key};
+pub use key::{KeyInputs, ToolInputs, component_key, family_key, repackaged_key};
 pub use progress::Phase;
 pub use remote::{Place, RemoteBuilder, serve_build, serve_probe, serve_unpack, take_finished};
+pub use repackage::repackage;
 pub use report::{BuildReport, ComponentReport, Outcome, PhaseTime};
 pub use request::{
     BuildOptions, BuildRequest, Component, Debuginfo, Directories, Patch, Recipe, TargetKernel, ToolPackage,

@@ -1,7 +1,7 @@
 //! What became of every component.
 
 use camino::Utf8PathBuf;
-use drivetrain_model::{ComponentName, ComponentOutcome, Sha256Digest};
+use drivetrain_model::{ComponentName, ComponentOutcome, KernelRelease, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::CachedPackage;
@@ -70,6 +70,11 @@ pub enum Outcome {
     Built,
     /// Taken from an earlier build with the same key.
     Reused,
+    /// Taken from a build for another kernel, whose modules this one loads as they are.
+    Repackaged {
+        /// The kernel that it was built for.
+        kernel: KernelRelease,
+    },
     /// Failed.
     Failed(ComponentError),
     /// Not tried, or stopped half-way because the run was ending.
@@ -83,7 +88,7 @@ impl Outcome {
     /// Whether the component's RPMs are there.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Built | Self::Reused)
+        matches!(self, Self::Built | Self::Reused | Self::Repackaged { .. })
     }
 
     /// The outcome as the journal has it.
@@ -92,6 +97,7 @@ impl Outcome {
         match self {
             Self::Built => ComponentOutcome::Built,
             Self::Reused => ComponentOutcome::Reused,
+            Self::Repackaged { kernel } => ComponentOutcome::Repackaged { kernel: kernel.clone() },
             Self::Failed(error) => ComponentOutcome::Failed { error: error.to_string() },
             Self::NotTried { why } => ComponentOutcome::NotTried { why: why.clone() },
         }

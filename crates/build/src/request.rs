@@ -91,6 +91,9 @@ pub struct Component {
     pub needs: Vec<ComponentName>,
     /// The digest over all its inputs, from [`component_key`](crate::component_key).
     pub key: Sha256Digest,
+    /// The same whatever the kernel, from [`family_key`](crate::family_key); absent where nobody asks for it.
+    #[serde(default)]
+    pub family: Option<Sha256Digest>,
     /// How to build it.
     pub recipe: Recipe,
     /// Milliseconds that its last build took; for the progress view.

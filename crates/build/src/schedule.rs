@@ -104,7 +104,7 @@ fn check_tree(request: &BuildRequest) -> Result<(), BuildError> {
 enum State {
     Waiting,
     Running,
-    Done(Box<ComponentReport>, Option<CachedComponent>),
+    Done(Box<ComponentReport>, Option<Box<CachedComponent>>),
 }
 
 struct Scheduler {
@@ -201,7 +201,7 @@ impl Scheduler {
             .needs(index)
             .iter()
             .map(|&need| match &self.states[need] {
-                State::Done(_, Some(entry)) => Some(entry.clone()),
+                State::Done(_, Some(entry)) => Some((**entry).clone()),
                 _ => None,
             })
             .collect()
@@ -250,7 +250,7 @@ impl Scheduler {
             *why = format!("stopped, for {}", self.why_stopped());
         }
         announce(&self.shared.events, &report);
-        self.states[index] = State::Done(Box::new(report), entry);
+        self.states[index] = State::Done(Box::new(report), entry.map(Box::new));
     }
 }
 
@@ -276,7 +276,7 @@ impl Attempt {
     async fn run(self) -> (ComponentReport, Option<CachedComponent>) {
         let component = &self.shared.request.components[self.index];
         if let Some(entry) = self.cached().await {
-            let report = self.report(Outcome::Reused, Some(&entry), Some(entry.log()), 0, Vec::new());
+            let report = self.report(entry.outcome(), Some(&entry), Some(entry.log()), 0, Vec::new());
             return (report, Some(entry));
         }
         let stopped = |outcome| (self.report(outcome, None, None, 0, Vec::new()), None);

@@ -11,7 +11,7 @@ use crate::patches;
 use crate::problems::{Problems, quote};
 use crate::train::{RepositoryContext, repository};
 use crate::{
-    Builder, BuilderKind, Components, Driver, DriverName, ExtraSource, Train, Userspace, VendorTool,
+    Builder, BuilderKind, Components, Driver, DriverName, ExtraSource, Reuse, Train, Userspace, VendorTool,
 };
 
 const DRIVER: &[Key] = &[
@@ -29,6 +29,7 @@ const DRIVER: &[Key] = &[
     key("with", "build conditions to switch on"),
     key("without", "build conditions to switch off"),
     key("userspace", "which userspace packages to publish beside the modules"),
+    key("reuse", "whether modules that were built for another kernel may be taken"),
 ];
 
 const COMPONENTS: &[Key] =
@@ -144,6 +145,9 @@ pub(crate) fn read(
         None => Some(None),
         Some(field) => userspace(&field, problems).map(Some),
     };
+    let reuse = fields.get("reuse").map_or(Some(Reuse::Never), |field| {
+        field.word(&[("never", Reuse::Never), ("when-identical", Reuse::WhenIdentical)], problems)
+    });
     let name = name?;
     Some(Driver {
         repository_id: name.clone(),
@@ -160,6 +164,7 @@ pub(crate) fn read(
         patches: patches?,
         userspace: userspace?,
         vendor_tool: vendor_tool?,
+        reuse: reuse?,
     })
 }
 

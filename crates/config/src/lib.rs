@@ -47,7 +47,7 @@ pub use settings::{
     BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
     DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, MachineSettings,
     OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp, PublishSign, PublishTarget,
-    PulpCredentials, QemuMachine, Repository, SshHost, Train, Userspace, VendorTool, VendorVisibility,
+    PulpCredentials, QemuMachine, Repository, Reuse, SshHost, Train, Userspace, VendorTool, VendorVisibility,
     Verify,
 };
 pub use site::{KayobeTrain, Secretive, SiteReader, SiteValue, SiteValues, TrainOrigin};

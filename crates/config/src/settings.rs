@@ -173,6 +173,26 @@ pub struct Driver {
     /// The vendor's build tool, where that builds; absent where each source RPM is built by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor_tool: Option<VendorTool>,
+    /// Whether modules that were built for another kernel may be taken. Default: never.
+    #[serde(skip_serializing_if = "Reuse::is_never")]
+    pub reuse: Reuse,
+}
+
+/// Whether modules that were built for another kernel may be taken in place of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reuse {
+    /// No: everything is built for its kernel.
+    #[default]
+    Never,
+    /// Where every symbol that they need, and the layout of a module, are the same on both kernels.
+    WhenIdentical,
+}
+
+impl Reuse {
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// A patch of the site's own for a component.

@@ -387,6 +387,21 @@ impl SetVerdict {
         self.severities().all(|severity| severity < bad)
     }
 
+    /// Says that modules may have been built for another kernel than the one asked about, where that kernel overlooks it:
+    /// what is left of them is told and does no harm. `allowed` is asked for the kernel that a module, by its place in
+    /// [`SetVerdict::modules`], may have been built for.
+    pub fn allow_built_for(&mut self, allowed: impl Fn(usize) -> Option<KernelRelease>) {
+        for (at, module) in self.modules.iter_mut().enumerate() {
+            let Some(kernel) = allowed(at) else { continue };
+            for finding in &mut module.findings {
+                let is_it = matches!(&finding.problem, Problem::Release { built_for, .. } if built_for == kernel.as_str());
+                if is_it && finding.severity == Severity::Strict {
+                    finding.severity = Severity::Warning;
+                }
+            }
+        }
+    }
+
     /// Whether the kernel takes every module of the set, whatever the policy.
     #[must_use]
     pub fn loads(&self) -> bool {

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cell, ComponentName, HeldBack, RunId, Sha256Digest};
+use crate::{Cell, ComponentName, HeldBack, KernelRelease, RunId, Sha256Digest};
 
 /// An event with the moment at which it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,11 @@ pub enum ComponentOutcome {
     Built,
     /// An earlier build from the same inputs was taken.
     Reused,
+    /// It was made of what was built for another kernel, whose modules this kernel loads as they are.
+    Repackaged {
+        /// The kernel that it was built for.
+        kernel: KernelRelease,
+    },
     /// It failed.
     Failed {
         /// The first real error, with file and line where there is one.

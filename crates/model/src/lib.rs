@@ -32,7 +32,7 @@ pub use nevra::{Nevra, NevraError};
 pub use package::Package;
 pub use plan::{
     Advisory, ComponentAction, HeldBack, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel,
-    PlannedPackage, PlannedPatch, PlannedPublication, PlannedUserspace, Problem, PublicationState, Severity,
-    SkippedComponent,
+    PlannedPackage, PlannedPatch, PlannedPublication, PlannedReuse, PlannedUserspace, Problem,
+    PublicationState, ReuseVerdict, Severity, SkippedComponent,
 };
 pub use range::{VersionRange, VersionRangeError};

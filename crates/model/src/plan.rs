@@ -44,6 +44,9 @@ pub struct Plan {
     pub kernel: PlannedKernel,
     /// The components in build order.
     pub components: Vec<PlannedComponent>,
+    /// What was found where builds for other kernels were looked at, to be taken in place of a build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reuse: Vec<PlannedReuse>,
     /// What the driver stack holds and this plan leaves out.
     pub skipped: Vec<SkippedComponent>,
     /// The userspace packages that would be published beside the modules; absent for modules alone.
@@ -188,6 +191,63 @@ pub enum ComponentAction {
     Reuse {
         /// The key of the finished component.
         key: Sha256Digest,
+    },
+    /// Make it of what was built for another kernel, since this kernel loads the very same modules.
+    Repackage {
+        /// The key of the component that comes out.
+        key: Sha256Digest,
+        /// The kernel that it was built for.
+        kernel: KernelRelease,
+        /// The key of that build.
+        built: Sha256Digest,
+    },
+}
+
+impl ComponentAction {
+    /// The key under which the component is, or will be; absent for one that is to be built from its inputs, whose key is
+    /// that of the lock.
+    #[must_use]
+    pub fn key(&self) -> Option<Sha256Digest> {
+        match self {
+            Self::Build => None,
+            Self::Reuse { key } | Self::Repackage { key, .. } => Some(*key),
+        }
+    }
+}
+
+/// What was found of components that were built for another kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedReuse {
+    /// That kernel.
+    pub kernel: KernelRelease,
+    /// The components, which are taken together or not at all.
+    pub components: Vec<ComponentName>,
+    /// What was found.
+    #[serde(flatten)]
+    pub found: ReuseVerdict,
+}
+
+/// Whether modules that were built for another kernel are taken for this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum ReuseVerdict {
+    /// Everything that they ask of a kernel is the same on this one.
+    Identical {
+        /// How many modules were looked at.
+        modules: usize,
+        /// How many symbols of theirs were looked up.
+        symbols: usize,
+    },
+    /// They were taken before, when that was found.
+    Taken,
+    /// Something differs.
+    Differs {
+        /// How many modules this kernel would not load as they are.
+        modules: usize,
+        /// Of how many.
+        of: usize,
+        /// The first thing that differs.
+        first: String,
     },
 }
 

@@ -15,6 +15,7 @@ mod patches;
 mod planning;
 mod recipe;
 mod refusal;
+mod reuse;
 mod root;
 mod select;
 #[cfg(test)]
@@ -27,9 +28,10 @@ pub use inventory::{Inventories, Inventory, expected, is_published};
 pub use kernel::kernels;
 pub use metadata::RepositoryMetadata;
 pub use patches::{ComponentPatch, PatchFile, asks_for_headers, patches};
-pub use planning::{Existing, ServedLock, Tools, plan};
+pub use planning::{Existing, ServedLock, Tools, families, plan};
 pub use recipe::{recipe, recipe_of};
 pub use refusal::Refusal;
+pub use reuse::{ReuseCandidate, ReusedComponent, reuse, reuse_candidates};
 pub use root::{RootSet, build_requirements, root, root_files_to_look_up};
 pub use select::{ChosenPackage, Selection, select};
 pub use userspace::{

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drivetrain_build::{KeyInputs, ToolInputs, component_key};
-use drivetrain_config::{Config, Debuginfo, PublishTarget, VendorVisibility};
+use drivetrain_build::{KeyInputs, ToolInputs, component_key, family_key};
+use drivetrain_config::{Config, Debuginfo, PublishTarget, Reuse, VendorVisibility};
 use drivetrain_model::{
     ComponentAction, ComponentName, InputRole, Lock, LockedComponent, LockedInput, Plan, PlannedComponent,
     PlannedPublication, Problem, PublicationState, Severity, Sha256Digest,
@@ -85,6 +85,7 @@ pub fn plan(
         cell: lock.cell.clone(),
         kernel: selection.kernel.clone(),
         components: planned,
+        reuse: Vec::new(),
         skipped: components.skipped.clone(),
         userspace: userspace.map(|set| set.planned.clone()),
         builder: builder_lines(tools, selection),
@@ -154,42 +155,19 @@ fn lock(
     inputs.extend(selection.tool.iter().map(|tool| tool.input.clone()));
     inputs.extend(tools.packages.iter().cloned());
     inputs.sort_by(|a, b| (a.role, &a.nevra).cmp(&(b.role, &b.nevra)));
-    let recipe = recipe(config, tools.kernel_module_package);
-    let vendor_tool = selection.tool.as_ref().map(|tool| ToolInputs {
-        packages: [&tool.input.checksum, &selection.source.input.checksum],
-        arguments: config.driver.vendor_tool.as_ref().map_or(&[], |tool| tool.arguments.as_slice()),
-    });
-    let mut keys: BTreeMap<ComponentName, Sha256Digest> = BTreeMap::new();
-    let mut locked = Vec::new();
-    for component in &components.ordered {
-        let needs: Vec<_> =
-            component.needs.iter().filter_map(|need| Some((need.clone(), *keys.get(need)?))).collect();
-        let key = component_key(&KeyInputs {
-            component: &component.name,
-            source: component.source.sha256,
-            kernel: &selection.kernel.release,
-            arch: &config.train.arch,
-            kernel_devel: &selection.devel.input.checksum,
-            toolchain: tools.digest,
-            recipe: &recipe_of(component, &recipe),
-            vendor_tool,
-            needs: &needs,
-        });
-        keys.insert(component.name.clone(), key);
-        locked.push(LockedComponent {
+    let keys = keys(config, selection, components, tools, component_key);
+    let locked = components.ordered.iter().filter_map(|component| {
+        let patches = component.patches.iter().filter(|patch| patch.planned.applied);
+        Some(LockedComponent {
             name: component.name.clone(),
             source: component.source.nevra.clone(),
             sha256: component.source.sha256,
             needs: component.needs.clone(),
-            patches: component
-                .patches
-                .iter()
-                .filter(|patch| patch.planned.applied)
-                .map(|patch| (patch.planned.file.clone(), patch.planned.sha256))
-                .collect(),
-            key,
-        });
-    }
+            patches: patches.map(|patch| (patch.planned.file.clone(), patch.planned.sha256)).collect(),
+            key: *keys.get(&component.name)?,
+        })
+    });
+    let locked = locked.collect();
     Lock {
         format: Lock::FORMAT,
         cell: config.cell(selection.kernel.release.clone()),
@@ -202,6 +180,50 @@ fn lock(
     }
 }
 
+/// The key of each component whatever the kernel: what finished components of other kernels are found by.
+#[must_use]
+pub fn families(
+    config: &Config,
+    selection: &Selection,
+    components: &Components,
+    tools: &Tools,
+) -> BTreeMap<ComponentName, Sha256Digest> {
+    keys(config, selection, components, tools, family_key)
+}
+
+/// The keys of all components, each with those of what it is built against in it.
+fn keys(
+    config: &Config,
+    selection: &Selection,
+    components: &Components,
+    tools: &Tools,
+    key_of: impl Fn(&KeyInputs<'_>) -> Sha256Digest,
+) -> BTreeMap<ComponentName, Sha256Digest> {
+    let recipe = recipe(config, tools.kernel_module_package);
+    let vendor_tool = selection.tool.as_ref().map(|tool| ToolInputs {
+        packages: [&tool.input.checksum, &selection.source.input.checksum],
+        arguments: config.driver.vendor_tool.as_ref().map_or(&[], |tool| tool.arguments.as_slice()),
+    });
+    let mut keys: BTreeMap<ComponentName, Sha256Digest> = BTreeMap::new();
+    for component in &components.ordered {
+        let needs: Vec<_> =
+            component.needs.iter().filter_map(|need| Some((need.clone(), *keys.get(need)?))).collect();
+        let key = key_of(&KeyInputs {
+            component: &component.name,
+            source: component.source.sha256,
+            kernel: &selection.kernel.release,
+            arch: &config.train.arch,
+            kernel_devel: &selection.devel.input.checksum,
+            toolchain: tools.digest,
+            recipe: &recipe_of(component, &recipe),
+            vendor_tool,
+            needs: &needs,
+        });
+        keys.insert(component.name.clone(), key);
+    }
+    keys
+}
+
 /// What decides the result beside the inputs, by the configuration's keys. What is as it is by default is left out.
 fn settings(config: &Config, signed_by: Option<&str>) -> BTreeMap<String, String> {
     let driver = &config.driver;
@@ -210,6 +232,10 @@ fn settings(config: &Config, signed_by: Option<&str>) -> BTreeMap<String, String
     let debuginfo = match builder.debuginfo {
         Debuginfo::Drop => "",
         Debuginfo::Keep => "keep",
+    };
+    let reuse = match driver.reuse {
+        Reuse::Never => "",
+        Reuse::WhenIdentical => "when-identical",
     };
     let consumers = &config.consumers;
     let visibility = match consumers.vendor {
@@ -231,6 +257,7 @@ fn settings(config: &Config, signed_by: Option<&str>) -> BTreeMap<String, String
         ("driver.macros", macros.join(" ")),
         ("driver.with", driver.with.join(" ")),
         ("driver.without", driver.without.join(" ")),
+        ("driver.reuse", reuse.to_owned()),
         ("builder.debuginfo", debuginfo.to_owned()),
         ("consumers.priority", consumers.priority.to_string()),
         ("consumers.vendor", visibility.to_owned()),

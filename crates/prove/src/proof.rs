@@ -1,11 +1,12 @@
 //! Modules beside a kernel.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use drivetrain_kmod::{
     KernelReference, KernelSymbols, Module, ModuleVerdict, NamedModule, SetVerdict, VermagicPolicy, check_set,
 };
-use drivetrain_model::Sha256Digest;
+use drivetrain_model::{KernelRelease, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModuleFile, ProveError, parallel};
@@ -44,6 +45,14 @@ impl Proof {
     /// Every module with the answer for it, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ProvenModule, &ModuleVerdict)> {
         self.modules.iter().zip(&self.verdict.modules)
+    }
+
+    /// Says which packages, by their files' names, have modules of another kernel's build: these are as good where the
+    /// kernel overlooks for which one they were built.
+    pub fn allow_repackaged(&mut self, packages: &BTreeMap<String, KernelRelease>) {
+        let modules = &self.modules;
+        let built_for = |at: usize| packages.get(modules.get(at)?.package.as_ref()?).cloned();
+        self.verdict.allow_built_for(built_for);
     }
 
     /// What the kernel's loader compares and nothing at hand told of the kernel, in words; `None` where it was

@@ -177,6 +177,7 @@ impl ComponentRow {
         match &self.outcome {
             Some(ComponentOutcome::Built) => "built",
             Some(ComponentOutcome::Reused) => "reused",
+            Some(ComponentOutcome::Repackaged { .. }) => "repackaged",
             Some(ComponentOutcome::Failed { .. }) => "failed",
             Some(ComponentOutcome::NotTried { .. }) => "not tried",
             None if self.to_build => "to be built",

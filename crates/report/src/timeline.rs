@@ -131,7 +131,9 @@ impl Reader {
             }
             Event::ComponentFinished { component, outcome, .. } => {
                 let ended = match outcome {
-                    ComponentOutcome::Built | ComponentOutcome::Reused => Ended::Well,
+                    ComponentOutcome::Built
+                    | ComponentOutcome::Reused
+                    | ComponentOutcome::Repackaged { .. } => Ended::Well,
                     ComponentOutcome::Failed { .. } | ComponentOutcome::NotTried { .. } => Ended::Failed,
                 };
                 self.finish(SpanKind::Component, component.as_str(), at, ended);

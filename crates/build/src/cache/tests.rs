@@ -29,6 +29,8 @@ impl Bench {
 
     fn put(&self) -> Result<CachedComponent, ComponentError> {
         self.cache.put(&NewEntry {
+            family: None,
+            repackaged: None,
             key: Self::key(),
             component: &ComponentName::parse("a").unwrap(),
             kernel: &KernelRelease::parse("6.1.0-1-test").unwrap(),

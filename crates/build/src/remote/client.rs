@@ -298,7 +298,7 @@ impl RemoteBuilder {
             None => None,
         };
         let (outcome, entry) = match said.outcome {
-            ComponentOutcome::Built | ComponentOutcome::Reused => {
+            ComponentOutcome::Built | ComponentOutcome::Reused | ComponentOutcome::Repackaged { .. } => {
                 let entry = self.import(cache, component, cancel).await?;
                 (Outcome::Built, Some(entry))
             }
@@ -500,7 +500,7 @@ fn finished(
                 events(Event::ComponentFinished {
                     component: component.name.clone(),
                     ms: 0,
-                    outcome: ComponentOutcome::Reused,
+                    outcome: entry.outcome().to_event(),
                     packages: entry.packages.iter().map(|package| package.file.clone()).collect(),
                 });
                 finished.insert(component.key, entry);
@@ -535,7 +535,7 @@ fn reused(component: &Component, entry: &CachedComponent) -> ComponentReport {
     ComponentReport {
         name: component.name.clone(),
         key: component.key,
-        outcome: Outcome::Reused,
+        outcome: entry.outcome(),
         packages: entry.packages.clone(),
         log: Some(entry.log()),
         ms: 0,

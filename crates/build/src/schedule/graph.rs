@@ -92,6 +92,7 @@ mod tests {
 
     fn component(name: &str, needs: &[&str]) -> Component {
         Component {
+            family: None,
             name: ComponentName::parse(name).unwrap(),
             srpm: "x".into(),
             sha256: Sha256Digest::of(b""),

@@ -462,7 +462,7 @@ impl<'a> Run<'a> {
     }
 
     fn reused(&self, component: &Component, entry: &CachedComponent) -> ComponentReport {
-        let mut report = empty(component, Outcome::Reused);
+        let mut report = empty(component, entry.outcome());
         report.packages = entry.packages.clone();
         report.log = Some(entry.log());
         report
@@ -517,6 +517,8 @@ impl<'a> Run<'a> {
                 key: component.key,
                 component: &component.name,
                 kernel: &self.request.kernel.release,
+                family: component.family,
+                repackaged: None,
                 ms,
                 packages: &built,
                 rpms: &collected,

@@ -76,6 +76,7 @@ impl Bench {
             needs: &keys,
         });
         Component {
+            family: None,
             name,
             srpm: srpm.to_owned(),
             sha256,

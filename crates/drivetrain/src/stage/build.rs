@@ -10,7 +10,7 @@ use drivetrain_build::{
 };
 use drivetrain_config::{Config, Jobs};
 use drivetrain_host::RootFs;
-use drivetrain_model::{Capability, ExitCode};
+use drivetrain_model::{Capability, ComponentName, ExitCode};
 use drivetrain_plan::{is_published, recipe, recipe_of};
 use fs_err as fs;
 
@@ -18,9 +18,9 @@ use crate::cli::Building;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::fetch::Inputs;
-use crate::stage::held_back;
 use crate::stage::machine::{Ready, Workshop};
 use crate::stage::plan::Planned;
+use crate::stage::{held_back, reuse};
 
 /// The finished components, and the kernel they were built for.
 pub struct Built {
@@ -70,6 +70,7 @@ pub async fn make(
     settings: BuildSettings,
     logs: Utf8PathBuf,
 ) -> Result<Built> {
+    reuse::make(context, planned).await?;
     let request = request(context, config, planned, &inputs, ready, settings, logs)?;
     let report = run(context, planned, request, ready).await?;
     if report.cancelled {
@@ -128,6 +129,8 @@ fn request(
 ) -> Result<BuildRequest> {
     let builder = &config.builder;
     let recipe = recipe(config, planned.toolchain.kernel_module_package);
+    let planned_as =
+        |name: &ComponentName| planned.plan.components.iter().find(|planned| planned.name == *name);
     let components = planned
         .components
         .ordered
@@ -142,14 +145,13 @@ fn request(
                 srpm,
                 sha256: component.source.sha256,
                 needs: component.needs.clone(),
-                key: locked.key,
+                // What was made of another kernel's build has a key of its own.
+                key: planned_as(&component.name)
+                    .and_then(|planned| planned.action.key())
+                    .unwrap_or(locked.key),
+                family: planned.families.get(&component.name).copied(),
                 recipe: recipe_of(component, &recipe),
-                estimate_ms: planned
-                    .plan
-                    .components
-                    .iter()
-                    .find(|planned| planned.name == component.name)
-                    .and_then(|planned| planned.estimate_ms),
+                estimate_ms: planned_as(&component.name).and_then(|planned| planned.estimate_ms),
             })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -218,7 +220,7 @@ fn failure(report: &BuildReport) -> Option<Failure> {
             Outcome::NotTried { why } => {
                 failure.causes.push(format!("{} was not built: {why}", component.name));
             }
-            Outcome::Built | Outcome::Reused => {}
+            Outcome::Built | Outcome::Reused | Outcome::Repackaged { .. } => {}
         }
     }
     Some(failure.next(

@@ -4,7 +4,9 @@
 //! is kept under the component's key, which is a digest over all of these, and counts for as long as that stays.
 
 use drivetrain_build::{BuildReport, Outcome};
-use drivetrain_model::{Advisory, ComponentName, HeldBack, KernelChoice, Nevra, Plan, Sha256Digest};
+use drivetrain_model::{
+    Advisory, ComponentAction, ComponentName, HeldBack, KernelChoice, Nevra, Plan, Sha256Digest,
+};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +61,11 @@ pub fn forget(context: &Context) {
 
 /// What is remembered of a plan's kernel: the first component that is known to fail.
 pub fn known(context: &Context, plan: &Plan) -> Option<HeldBack> {
-    plan.lock.components.iter().find_map(|component| {
+    let taken = |name: &ComponentName| {
+        let mut planned = plan.components.iter().filter(|component| component.name == *name);
+        planned.any(|component| component.action != ComponentAction::Build)
+    };
+    plan.lock.components.iter().filter(|component| !taken(&component.name)).find_map(|component| {
         let failed = read(context, component.key)?;
         Some(HeldBack {
             release: plan.kernel.release.clone(),

@@ -18,6 +18,7 @@ pub mod prove;
 pub mod publish;
 pub mod report;
 pub mod repositories;
+pub mod reuse;
 pub mod root;
 pub mod sign;
 pub mod sources;

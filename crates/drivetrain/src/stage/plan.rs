@@ -1,16 +1,18 @@
 //! From the configuration to a plan.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
 use drivetrain_config::{BuilderKind, Config};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
 use drivetrain_model::{
-    ComponentAction, Event, ExitCode, HeldBack, KernelPolicy, Plan, PlannedComponent, Problem, Severity,
-    Sha256Digest,
+    ComponentAction, ComponentName, Event, ExitCode, HeldBack, KernelPolicy, Plan, PlannedComponent, Problem,
+    Severity, Sha256Digest,
 };
 use drivetrain_plan::{
-    Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, plan, select,
+    Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, families, plan,
+    select,
 };
 use drivetrain_publish::{Address, RepositoryPath};
 
@@ -19,7 +21,7 @@ use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::repositories::Repositories;
-use crate::stage::{held_back, patches, publish, root, sources, userspace};
+use crate::stage::{held_back, patches, publish, reuse, root, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -29,6 +31,8 @@ pub struct Planned {
     pub selection: Selection,
     /// The components, in order.
     pub components: Components,
+    /// The keys of the components whatever the kernel.
+    pub families: BTreeMap<ComponentName, Sha256Digest>,
     /// The userspace packages, where any are wanted.
     pub userspace: Option<UserspaceSet>,
     /// The repositories, as they were read.
@@ -71,8 +75,8 @@ pub async fn make(context: &Context, config: &Config) -> Result<Planned> {
         }
     }
     let plan = &planned.plan;
-    let reuse = |component: &&PlannedComponent| matches!(component.action, ComponentAction::Reuse { .. });
-    let reuse = plan.components.iter().filter(reuse).count();
+    let taken = |component: &&PlannedComponent| component.action != ComponentAction::Build;
+    let reuse = plan.components.iter().filter(taken).count();
     context.reporter.emit(Event::Planned {
         cell: plan.cell.clone(),
         lock: plan.lock.digest(),
@@ -134,8 +138,20 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
         signed_by: key.as_ref().map(|key| key.fingerprint().to_owned()),
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
+    let families = families(config, &selection, &components, &tools);
+    reuse::choose(context, config, &selection, &families, &mut plan).await?;
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
-    Ok(Planned { plan, selection, components, userspace, repositories, toolchain, workshop, address })
+    Ok(Planned {
+        plan,
+        selection,
+        components,
+        families,
+        userspace,
+        repositories,
+        toolchain,
+        workshop,
+        address,
+    })
 }
 
 /// Where it is built, by which of its own tools, and what the plan says of it.

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
-use crate::stage::{blocking, install};
+use crate::stage::{blocking, install, reuse};
 use crate::view;
 
 /// Packages that were proven, with the evidence for it. Only [`make`] makes one.
@@ -44,9 +44,10 @@ pub async fn make(
     let files: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
     let release = planned.selection.kernel.release.clone();
     let devel = built.devel.clone();
-    let proof = blocking(move || judge(&files, &devel, &release))
+    let mut proof = blocking(move || judge(&files, &devel, &release))
         .await?
         .map_err(|error| Failure::of(ExitCode::Proof, &error))?;
+    proof.allow_repackaged(&reuse::packages(planned, &built));
     let problems = problems(&proof);
     context.reporter.emit(Event::Proven {
         modules: proof.modules.len(),
@@ -116,7 +117,7 @@ fn evidence(planned: &Planned, built: &Built, proof: &Proof) -> Result<Evidence>
     add(&mut evidence, "lock.json", &planned.plan.lock)?;
     add(&mut evidence, "plan.json", &planned.plan)?;
     add(&mut evidence, "verdicts.json", proof)?;
-    add(&mut evidence, "build.json", &timings(built))?;
+    add(&mut evidence, "build.json", &timings(planned, built))?;
     for component in &built.report.components {
         if let Some(log) = &component.log
             && let Ok(bytes) = fs::read(log)
@@ -135,13 +136,16 @@ fn add(evidence: &mut Evidence, name: &str, value: &impl Serialize) -> Result<()
     Ok(())
 }
 
-fn timings(built: &Built) -> serde_json::Value {
+fn timings(planned: &Planned, built: &Built) -> serde_json::Value {
     let components = built.report.components.iter().map(|component| {
         let phases: serde_json::Map<String, serde_json::Value> =
             component.phases.iter().map(|time| (time.phase.to_string(), time.ms.into())).collect();
+        let mut of_plan = planned.plan.components.iter();
+        let action = of_plan.find(|planned| planned.name == component.name).map(|planned| &planned.action);
         json!({
             "component": component.name,
             "key": component.key,
+            "action": action,
             "outcome": component.outcome.to_event(),
             "ms": component.ms,
             "cpu_ms": component.cpu_ms,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use drivetrain_model::{
     ComponentAction, InputRole, KernelChoice, LockDifference, Plan, PlannedComponent, PlannedPatch,
-    PublicationState,
+    PlannedReuse, PublicationState, ReuseVerdict,
 };
 
 use super::sentence::held_back;
@@ -28,6 +28,9 @@ pub fn plan(plan: &Plan) -> String {
         for patch in &component.patches {
             let _ = writeln!(text, "            {}", patch_line(patch));
         }
+    }
+    for reuse in &plan.reuse {
+        let _ = writeln!(text, "  {}", reuse_line(reuse));
     }
     for skipped in &plan.skipped {
         let _ = writeln!(text, "  leave out {}: {}", skipped.name, skipped.why);
@@ -72,6 +75,7 @@ fn component_line(component: &PlannedComponent, width: usize) -> String {
     let action = match component.action {
         ComponentAction::Build => "build    ",
         ComponentAction::Reuse { .. } => "reuse    ",
+        ComponentAction::Repackage { .. } => "repackage",
     };
     let after = if component.needs.is_empty() {
         String::new()
@@ -81,10 +85,32 @@ fn component_line(component: &PlannedComponent, width: usize) -> String {
     };
     let estimate = match (&component.action, component.estimate_ms) {
         (ComponentAction::Build, Some(ms)) => format!(", last time {}", duration(ms)),
+        (ComponentAction::Repackage { kernel, .. }, _) => format!(", built for {kernel}"),
         _ => String::new(),
     };
     let evr = &component.source.evr;
     format!("{action} {:width$} {evr}{after}{estimate}", component.name)
+}
+
+/// What was found of another kernel's build.
+fn reuse_line(reuse: &PlannedReuse) -> String {
+    let names: Vec<&str> = reuse.components.iter().map(|name| name.as_str()).collect();
+    let (names, kernel) = (names.join(", "), &reuse.kernel);
+    match &reuse.found {
+        ReuseVerdict::Identical { modules, symbols } => format!(
+            "{names} as built for {kernel}: {} ask for {}, all the same on this kernel",
+            count(*modules, "module"),
+            count(*symbols, "symbol")
+        ),
+        ReuseVerdict::Taken => format!("{names} as built for {kernel}: packaged for this kernel before"),
+        ReuseVerdict::Differs { modules, of, first } if *of > 0 => {
+            format!(
+                "{names} not as built for {kernel}: {modules} of {} differ; {first}",
+                count(*of, "module")
+            )
+        }
+        ReuseVerdict::Differs { first, .. } => format!("{names} not as built for {kernel}: {first}"),
+    }
 }
 
 fn patch_line(patch: &PlannedPatch) -> String {
@@ -145,7 +171,13 @@ pub fn summary(plan: &Plan) -> String {
         return "Nothing to do: what is served was built from these inputs.".to_owned();
     }
     let build = plan.components.iter().filter(|component| component.action == ComponentAction::Build).count();
-    let reuse = plan.components.len() - build;
+    let repackage = plan
+        .components
+        .iter()
+        .filter(|component| matches!(component.action, ComponentAction::Repackage { .. }))
+        .count();
+    let repackaged = if repackage > 0 { format!("repackage {repackage}, ") } else { String::new() };
+    let reuse = plan.components.len() - build - repackage;
     let known: Option<u64> = plan
         .components
         .iter()
@@ -163,7 +195,7 @@ pub fn summary(plan: &Plan) -> String {
         _ => String::new(),
     };
     format!(
-        "To do: build {}{estimate}, reuse {reuse}, {fetch}prove every module, publish a new version.",
+        "To do: build {}{estimate}, {repackaged}reuse {reuse}, {fetch}prove every module, publish a new version.",
         count(build, "component")
     )
 }

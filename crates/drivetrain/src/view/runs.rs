@@ -314,6 +314,9 @@ fn components(record: &Record) -> String {
             ComponentOutcome::Built => {
                 format!("built in {}, {}", duration(*ms), count(packages.len(), "package"))
             }
+            ComponentOutcome::Repackaged { kernel } => {
+                format!("repackaged, {}, as built for {kernel}", count(packages.len(), "package"))
+            }
             ComponentOutcome::Reused => format!("reused, {}", count(packages.len(), "package")),
             ComponentOutcome::Failed { error } => format!("failed: {error}"),
             ComponentOutcome::NotTried { why } => format!("not built: {why}"),

@@ -40,6 +40,12 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
                 Tone::Good,
                 format!("{component}: built in {}, {}", duration(*ms), count(packages.len(), "package")),
             ),
+            ComponentOutcome::Repackaged { kernel } => (
+                Tone::Good,
+                format!(
+                    "{component}: packaged for this kernel, as built for {kernel}: it loads the same modules"
+                ),
+            ),
             ComponentOutcome::Reused => {
                 (Tone::Good, format!("{component}: built before from the same inputs"))
             }

@@ -124,10 +124,14 @@ pub struct Settings {
     pub build: Option<String>,
     /// The driver stack of the lab.
     pub stack: String,
+    /// Takes the train's packages without looking at their signatures.
+    pub unsigned_train: bool,
     /// Takes the vendor's packages without looking at their signatures.
     pub unsigned: bool,
     /// `driver.patches`, as a YAML list.
     pub patches: Option<String>,
+    /// `driver.reuse`, where it is not the default.
+    pub reuse: Option<String>,
     /// What is wanted of the vendor's userspace packages.
     pub userspace: Vec<String>,
     /// The `consumers` section, as a YAML mapping.
@@ -166,8 +170,10 @@ impl Settings {
             macros: vec![("KMP".to_owned(), "1".to_owned())],
             build: None,
             stack: "doca-mini".to_owned(),
+            unsigned_train: false,
             unsigned: false,
             patches: None,
+            reuse: None,
             userspace: Vec::new(),
             consumers: None,
             debuginfo: false,
@@ -216,6 +222,9 @@ impl Settings {
                 self.train
             )
             .unwrap();
+            if self.unsigned_train {
+                writeln!(text, "      verify: checksums-only").unwrap();
+            }
             login(&mut text, "      ");
         }
         writeln!(
@@ -248,6 +257,9 @@ impl Settings {
         }
         if let Some(patches) = &self.patches {
             writeln!(text, "  patches: {patches}").unwrap();
+        }
+        if let Some(reuse) = &self.reuse {
+            writeln!(text, "  reuse: {reuse}").unwrap();
         }
         if !self.macros.is_empty() {
             writeln!(text, "  macros:").unwrap();

@@ -207,7 +207,9 @@ fn components(report: &Report) -> Option<Markup> {
 
 fn component(row: &ComponentRow) -> Markup {
     let class = match &row.outcome {
-        Some(ComponentOutcome::Built | ComponentOutcome::Reused) => "good",
+        Some(ComponentOutcome::Built | ComponentOutcome::Reused | ComponentOutcome::Repackaged { .. }) => {
+            "good"
+        }
         Some(ComponentOutcome::Failed { .. }) => "bad",
         Some(ComponentOutcome::NotTried { .. }) => "warn",
         None => "plain",
