@@ -136,6 +136,7 @@ fn publication(path: &str, packages: &Utf8Path) -> Result<Publication> {
         .collect();
     rpms.sort();
     Ok(Publication {
+        lockstep: None,
         address: RepositoryPath::parse(path)?.into(),
         driver_name: "bench".to_owned(),
         cell: Cell {

@@ -6,6 +6,7 @@ use drivetrain_model::{Architecture, ComponentName, DriverVersion, RepositoryId,
 
 use crate::fields::{Field, Fields, Key, key};
 use crate::location::{absolute, is_url, remote};
+use crate::module_signing;
 use crate::parse::Context;
 use crate::patches;
 use crate::problems::{Problems, quote};
@@ -28,6 +29,7 @@ const DRIVER: &[Key] = &[
     key("macros", "RPM macros to define for every component"),
     key("with", "build conditions to switch on"),
     key("without", "build conditions to switch off"),
+    key("module_signing", "the certificate that modules are signed for, and who signs"),
     key("userspace", "which userspace packages to publish beside the modules"),
     key("reuse", "whether modules that were built for another kernel may be taken"),
 ];
@@ -148,8 +150,13 @@ pub(crate) fn read(
     let reuse = fields.get("reuse").map_or(Some(Reuse::Never), |field| {
         field.word(&[("never", Reuse::Never), ("when-identical", Reuse::WhenIdentical)], problems)
     });
+    let module_signing = match fields.get("module_signing") {
+        None => Some(Vec::new()),
+        Some(field) => module_signing::read(&field, context, problems),
+    };
     let name = name?;
     Some(Driver {
+        module_signing: module_signing?,
         repository_id: name.clone(),
         name: DriverName(name.as_str().to_owned()),
         version: version?,

@@ -49,6 +49,53 @@ impl Layout {
     }
 }
 
+/// A path template without `{kernel}`: where the repository stands that has the drivers of all kernels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockstepPath(Layout);
+
+impl LockstepPath {
+    /// `{train}/{driver}/{arch}`: beside the repositories of the kernels.
+    pub const DEFAULT: &str = "{train}/{driver}/{arch}";
+
+    /// The same below each channel: what a site has where it has channels.
+    pub const DEFAULT_WITH_CHANNELS: &str = "{channel}/{train}/{driver}/{arch}";
+
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
+        let segments = text.split('/').map(Template::segment).collect::<Result<_, _>>()?;
+        let layout = Layout { segments };
+        if layout.has(Placeholder::Kernel) { Err(TemplateError::Kernel) } else { Ok(Self(layout)) }
+    }
+
+    /// Whether `{channel}` is in it, so that each channel has a path of its own.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.0.has_channel()
+    }
+
+    /// The path of the repository that a cell belongs to, as [`Layout::path`] has it.
+    #[must_use]
+    pub fn path(&self, cell: &Cell, name: &DriverName, channel: Option<&ChannelName>) -> String {
+        self.0.path(cell, name, channel)
+    }
+
+    /// Whether cells' repositories would be below it.
+    pub(crate) fn is_above(&self, layout: &Layout) -> bool {
+        layout.segments.starts_with(&self.0.segments)
+    }
+}
+
+impl fmt::Display for LockstepPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for LockstepPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.segments.iter().enumerate() {
@@ -127,6 +174,18 @@ mod tests {
         ] {
             assert!(Layout::parse(text).is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn the_path_for_all_kernels_has_none_of_them_and_is_not_above_theirs() {
+        let name = DriverName("doca-ofed".to_owned());
+        let path = LockstepPath::parse(LockstepPath::DEFAULT).unwrap();
+        assert_eq!(path.path(&cell(), &name, None), "rocky-9.4/3.2.0/x86_64");
+        assert!(LockstepPath::parse("{train}/{kernel}").is_err());
+        assert!(LockstepPath::parse("../{train}").is_err());
+        let layout = Layout::parse(Layout::DEFAULT).unwrap();
+        assert!(!path.is_above(&layout));
+        assert!(LockstepPath::parse("{train}/{driver}").unwrap().is_above(&layout));
     }
 
     proptest! {

@@ -18,11 +18,13 @@ mod kayobe;
 mod layout;
 mod location;
 mod matrix;
+mod module_signing;
 mod overrides;
 mod parse;
 mod patches;
 mod placeholders;
 mod problems;
+mod prove;
 mod publish;
 mod report;
 mod secret;
@@ -37,18 +39,18 @@ pub use channel::ChannelName;
 pub use effective::Effective;
 pub use error::{ConfigError, ConfigProblem};
 pub use kayobe::{HostConfigure, Kayobe, KayobeGroup, VaultPassword};
-pub use layout::Layout;
+pub use layout::{Layout, LockstepPath};
 pub use location::Location;
 pub use matrix::ConfiguredCell;
 pub use parse::{MAX_BYTES, parse, parse_cells, parse_site, parse_with};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
-    BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
-    DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, MachineSettings,
-    OpenStackServer, Prepare, Publish, PublishDirectory, PublishPulp, PublishSign, PublishTarget,
-    PulpCredentials, QemuMachine, Repository, Reuse, SshHost, Train, Userspace, VendorTool, VendorVisibility,
-    Verify,
+    BootTest, BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
+    DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, Lockstep, MachineSettings,
+    ModuleHash, ModuleSigner, OpenStackServer, Prepare, Prove, Publish, PublishDirectory, PublishPulp,
+    PublishSign, PublishTarget, PulpCredentials, QemuMachine, Repository, Reuse, SignBy, SshHost, Train,
+    Userspace, VendorTool, VendorVisibility, Verify,
 };
 pub use site::{KayobeTrain, Secretive, SiteReader, SiteValue, SiteValues, TrainOrigin};
 pub use template::config_template;

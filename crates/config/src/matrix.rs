@@ -19,7 +19,7 @@ pub(crate) const MATRIX: &str = "matrix";
 /// The key of what is left out.
 const EXCLUDE: &str = "exclude";
 /// The sections whose keys may be axes.
-const SECTIONS: &[&str] = &["train", "driver", "builder", "publish", "consumers"];
+const SECTIONS: &[&str] = &["train", "driver", "builder", "prove", "publish", "consumers"];
 /// More than a site has, and as many as are still read in an instant.
 const MAX_CELLS: usize = 256;
 

@@ -8,7 +8,7 @@ use crate::problems::Problems;
 use crate::site::{self, SiteReader};
 use crate::snippet::Source;
 use crate::tree::{self, Place};
-use crate::{Config, ConfigError, ConfiguredCell, builder, consumers, driver, matrix, publish, train};
+use crate::{Config, ConfigError, ConfiguredCell, builder, consumers, driver, matrix, prove, publish, train};
 
 /// The longest text that is read: a thousand times what a real configuration has.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -17,6 +17,7 @@ const KEYS: &[Key] = &[
     key("train", "the release train, whose kernel the modules are built for"),
     key("driver", "the driver stack that is built"),
     key("builder", "where the build's commands run"),
+    key("prove", "what is proven beyond symbols before anything is published"),
     key("publish", "where the driver repository goes"),
     key("consumers", "what the machines that install from it see"),
     key(matrix::MATRIX, "keys that take several values: a cell for each combination"),
@@ -167,12 +168,14 @@ fn sections(fields: &Fields<'_>, context: &Context<'_>, problems: &mut Problems<
     }
     let publish =
         fields.require("publish", problems).and_then(|field| publish::read(&field, context, problems));
+    let prove = prove::read(fields.get("prove").as_ref(), problems);
     let consumers =
         consumers::read(fields.get("consumers").as_ref(), train.as_ref(), driver.as_ref(), problems);
     Some(Config {
         train: train?,
         driver: driver?,
         builder: builder?,
+        prove: prove?,
         publish: publish?,
         consumers: consumers?,
     })

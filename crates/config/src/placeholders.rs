@@ -58,6 +58,8 @@ impl fmt::Display for Placeholder {
 pub(crate) enum TemplateError {
     #[error("`{{kernel}}` is missing, and repositories of different kernels would overwrite each other")]
     NoKernel,
+    #[error("`{{kernel}}` is in it, and the repository has several kernels: take it out")]
+    Kernel,
     #[error("{0}")]
     Unknown(String),
     #[error("a `{{` is not closed")]

@@ -1,5 +1,6 @@
 //! The `publish` section.
 
+mod lockstep;
 mod pulp;
 
 use crate::fields::{Field, Fields, Key, key};
@@ -14,6 +15,7 @@ const PUBLISH: &[Key] = &[
     key("pulp", "a Pulp server"),
     key("channels", "the channels that a version goes through, in this order"),
     key("sign", "the key that packages and metadata are signed with"),
+    key("lockstep", "a repository that holds kernels and drivers together"),
 ];
 
 const SIGN: &[Key] = &[
@@ -83,8 +85,15 @@ pub(crate) fn read(field: &Field<'_>, context: &Context<'_>, problems: &mut Prob
         None => Some(None),
         Some(field) => sign(&field, context, problems).map(Some),
     };
+    let lockstep = match fields.get("lockstep") {
+        None => Some(None),
+        Some(field) => {
+            let layout = placed.as_ref().map(|placed| &placed.layout);
+            lockstep::read(&field, channels, layout, problems).map(Some)
+        }
+    };
     let Placed { target, layout, keep } = placed?;
-    let sign = sign?;
+    let (sign, lockstep) = (sign?, lockstep?);
     if let (Some(_), PublishTarget::Pulp(_), Some(field)) = (&sign, &target, fields.get("sign")) {
         let message = format!(
             "{} is for a directory: Pulp serves no signature of metadata that is made elsewhere",
@@ -94,7 +103,7 @@ pub(crate) fn read(field: &Field<'_>, context: &Context<'_>, problems: &mut Prob
         problems.add(field.key, message, Some(help));
         return None;
     }
-    Some(Publish { target, layout, keep, channels: names?, sign })
+    Some(Publish { target, layout, keep, channels: names?, sign, lockstep })
 }
 
 fn sign(field: &Field<'_>, context: &Context<'_>, problems: &mut Problems<'_>) -> Option<PublishSign> {

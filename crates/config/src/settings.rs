@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use drivetrain_model::{
@@ -12,7 +13,7 @@ use drivetrain_model::{
 use serde::Serialize;
 use url::Url;
 
-use crate::{ChannelName, Kayobe, Layout, Location, Secret, Template};
+use crate::{ChannelName, Kayobe, Layout, Location, LockstepPath, Secret, Template};
 
 /// The whole configuration: what to build for, what to build, where, and where to put the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +24,8 @@ pub struct Config {
     pub driver: Driver,
     /// Where the build's commands run.
     pub builder: Builder,
+    /// What is proven beyond symbols.
+    pub prove: Prove,
     /// Where the driver repository goes.
     pub publish: Publish,
     /// What the machines that install from it see.
@@ -46,6 +49,40 @@ impl Config {
         let train = self.train.repositories.iter().map(|(id, repository)| (id.clone(), repository));
         train.chain(std::iter::once((self.driver.repository_id.clone(), &self.driver.repository)))
     }
+}
+
+/// What is proven beyond symbols before anything is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Prove {
+    /// Whether the kernel is booted with what was built. Default: it is not.
+    pub boot: BootTest,
+    /// The memory of the booted machine, in MiB. Default: 2048.
+    pub memory: u32,
+    /// How long it may take. Default: five minutes.
+    #[serde(serialize_with = "seconds")]
+    pub timeout: Duration,
+}
+
+fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
+}
+
+impl Default for Prove {
+    fn default() -> Self {
+        Self { boot: BootTest::Off, memory: 2048, timeout: Duration::from_secs(300) }
+    }
+}
+
+/// Whether the target kernel is booted with what is about to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootTest {
+    /// It is not.
+    Off,
+    /// It is; what fails is told, and published all the same.
+    Warn,
+    /// It is; what fails is not published.
+    Require,
 }
 
 /// The release train: pinned repositories of one distribution release.
@@ -176,6 +213,60 @@ pub struct Driver {
     /// Whether modules that were built for another kernel may be taken. Default: never.
     #[serde(skip_serializing_if = "Reuse::is_never")]
     pub reuse: Reuse,
+    /// The certificates that modules are signed for; none where they stay as they are built.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub module_signing: Vec<ModuleSigner>,
+}
+
+/// A certificate that modules are signed for, and who signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModuleSigner {
+    /// The file with the certificate.
+    pub certificate: Utf8PathBuf,
+    /// The hash: `sha256` or `sha512`. Default `sha256`.
+    pub hash: ModuleHash,
+    /// Who has the key.
+    #[serde(flatten)]
+    pub by: SignBy,
+}
+
+/// The hash of modules' signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModuleHash {
+    /// In every kernel.
+    #[default]
+    Sha256,
+    /// A module itself in some kernels.
+    Sha512,
+}
+
+/// Who has the key that modules are signed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignBy {
+    /// A file on this host.
+    Key {
+        /// The file.
+        file: Utf8PathBuf,
+        /// What opens it.
+        passphrase: Option<Secret>,
+    },
+    /// A token.
+    Pkcs11 {
+        /// The library that knows the token.
+        module: Utf8PathBuf,
+        /// The token's label.
+        token: String,
+        /// The key's label.
+        label: String,
+        /// What opens the token.
+        pin: Secret,
+    },
+    /// A command, by its words.
+    Command(Vec<String>),
+    /// Another host, by files that are carried there and back.
+    Exchange,
 }
 
 /// Whether modules that were built for another kernel may be taken in place of a build.
@@ -519,6 +610,30 @@ pub struct Publish {
     /// The key that packages and metadata are signed with; absent where they are not signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sign: Option<PublishSign>,
+    /// The repository that holds kernels and drivers together, one for all kernels; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lockstep: Option<Lockstep>,
+}
+
+/// The repository that holds kernels and drivers together: its address stays while kernels come and go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lockstep {
+    /// The name of the package that nodes install; absent for that of the driver stack with `-lockstep` after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its path in a channel, without `{kernel}`. Default `{train}/{driver}/{arch}`, with channels `{channel}` before it.
+    pub path: LockstepPath,
+    /// How many kernels it has, the newest first. More than nodes keep, or one that is still there could not be installed
+    /// anew. Default 5.
+    pub keep: u32,
+}
+
+impl Lockstep {
+    /// The name of the package that nodes install.
+    #[must_use]
+    pub fn package(&self, driver: &DriverName) -> String {
+        self.name.clone().unwrap_or_else(|| format!("{driver}-lockstep"))
+    }
 }
 
 /// The key that packages and metadata are signed with.

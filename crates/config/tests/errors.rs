@@ -144,6 +144,8 @@ mistakes! {
     module_stream_without_stream: "  arch: x86_64" => "  arch: x86_64\n  module_streams: [nodejs]";
     two_streams_of_a_module: "  arch: x86_64" => "  arch: x86_64\n  module_streams: [nodejs:18, nodejs:20]";
     vendor_neither_seen_nor_not: "builder:\n" => "consumers: {vendor: visible, priority: 0}\nbuilder:\n";
+    boot_neither_off_nor_on: "builder:\n" => "prove: {boot: required, memory: 2GB, timeout: 90}\nbuilder:\n";
+    boot_with_too_little: "builder:\n" => "prove: {memory: 64MiB, timeout: 3h, on: host}\nbuilder:\n";
     tab: "  arch: x86_64" => "\tarch: x86_64";
     not_yaml: "  arch: x86_64" => "  arch: [x86_64";
     tag: "  arch: x86_64" => "  arch: !!str x86_64";
@@ -171,6 +173,11 @@ publishing! {
     sign_key_from_a_server: "  directory: {path: p}\n  sign: {key: https://example.com/key.asc}";
     sign_passphrase_in_the_file: "  directory: {path: p}\n  sign: {key: key.asc, passphrase: hunter2}";
     sign_for_pulp: "  pulp: {url: https://pulp.example.com}\n  sign: {key: key.asc}";
+    lockstep_with_kernel: "  directory: {path: published}\n  lockstep: {path: \"{train}/{kernel}\"}";
+    lockstep_above_the_kernels: "  directory: {path: published}\n  lockstep: {path: \"{train}/{driver}\"}";
+    lockstep_without_channel: "  directory: {path: published}\n  channels: [a, b]\n  lockstep: {path: \"{train}/{arch}\"}";
+    lockstep_name: "  directory: {path: published}\n  lockstep: {name: \"a b\"}";
+    lockstep_misspelt: "  directory: {path: published}\n  lockstep: {pat: \"{train}\", keep: 0}";
     both_targets: "  directory: {path: published}\n  pulp: {profile: default}";
     neither_target: "  channels: [release]";
     target_misspelt: "  pullp: {profile: default}";

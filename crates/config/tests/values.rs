@@ -10,7 +10,7 @@ use drivetrain_model::{ComponentName, KernelPolicy, KernelRelease};
 use proptest::prelude::*;
 
 fn environment(name: &str) -> Option<String> {
-    (["ARK_", "PULP_", "KAYOBE_", "SIGNING_"].iter().any(|known| name.starts_with(known)))
+    (["ARK_", "PULP_", "KAYOBE_", "SIGNING_", "MODULE_"].iter().any(|known| name.starts_with(known)))
         .then(|| "hunter2".to_owned())
 }
 
@@ -364,6 +364,11 @@ fn the_template_is_a_configuration_with_every_key() {
         "directory",
         "pulp",
         "channels",
+        "prove",
+        "boot",
+        "module_signing",
+        "reuse",
+        "timeout",
     ] {
         assert!(template.contains(&format!("{key}:")), "the template does not show {key}");
     }

@@ -77,6 +77,8 @@ pub enum Command {
     Closure(ClosureArgs),
     /// Build the components and prove that every module loads; publish nothing.
     Build(BuildArgs),
+    /// Boot the kernel under QEMU with what was built, and load every module; publish nothing.
+    Prove(ProveArgs),
     /// Publish what was built and proven.
     Push(PushArgs),
     /// Plan, build, prove and publish.
@@ -91,6 +93,8 @@ pub enum Command {
     Rollback(Rollback),
     /// Say what is served where: for which train, kernel and driver, since when, and how it was proven.
     Status(Status),
+    /// Make a key for kernel modules, or have them signed on a host that has no network.
+    Sign(SignArgs),
     /// List the machines that drivetrain made to build on, with their age, and how to get in.
     Machines(MachinesArgs),
     /// Remove the machines that nobody needs any more.
@@ -241,6 +245,20 @@ pub struct BuildArgs {
     pub waiting: Waiting,
 }
 
+/// `drivetrain prove`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Builds nothing: a component that `drivetrain build` has not finished is an error. Ends with code 6 where a\n\
+                        module does not load. `prove.boot` of the configuration makes `run` and `push` do the same.\n\n\
+                        Examples:\n  drivetrain prove\n  drivetrain prove --json\n  drivetrain prove --set prove.timeout=15m"
+)]
+pub struct ProveArgs {
+    #[command(flatten)]
+    pub lock: LockArgs,
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
 /// `drivetrain push`
 #[derive(Debug, Args)]
 #[command(
@@ -279,6 +297,54 @@ pub struct RunArgs {
     /// Why, for the repository's history.
     #[arg(long, default_value = "drivetrain run")]
     pub why: String,
+}
+
+/// `drivetrain sign`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+#[command(
+    after_help = "A run signs modules by itself where driver.module_signing names a key, a token or a command. With `exchange:\n\
+                        true` it says what is missing: --export writes that to a file, --offline signs it where the key is, and\n\
+                        --import takes the signatures in. No key leaves its host.\n\n\
+                        Examples:\n  drivetrain sign --new-key /etc/drivetrain/keys --name 'Site module signing'\n  \
+                        drivetrain sign --export request.json\n  \
+                        drivetrain sign --offline request.json --certificate module-signing.pem --key module-signing.key -o response.json\n  \
+                        drivetrain sign --import response.json"
+)]
+pub struct SignArgs {
+    /// Make a key and its certificate in this directory.
+    #[arg(long, value_name = "DIR", group = "what", requires = "name", value_hint = ValueHint::DirPath)]
+    pub new_key: Option<Utf8PathBuf>,
+    /// The name on the certificate, as modinfo and mokutil show it.
+    #[arg(long, value_name = "NAME", requires = "new_key")]
+    pub name: Option<String>,
+    /// For how many days the certificate is valid.
+    #[arg(long, value_name = "N", default_value_t = 3650, requires = "new_key")]
+    pub days: u32,
+    /// The size of the key: 2048, 3072 or 4096.
+    #[arg(long, value_name = "N", default_value_t = 4096, requires = "new_key")]
+    pub bits: usize,
+    /// Write what is to be signed to this file.
+    #[arg(long, value_name = "FILE", group = "what", value_hint = ValueHint::FilePath)]
+    pub export: Option<Utf8PathBuf>,
+    /// Sign what this file asks for. Needs no configuration and no network.
+    #[arg(long, value_name = "REQUEST", group = "what", requires_all = ["certificate", "key", "output"], value_hint = ValueHint::FilePath)]
+    pub offline: Option<Utf8PathBuf>,
+    /// Take in what was signed.
+    #[arg(long, value_name = "FILE", group = "what", value_hint = ValueHint::FilePath)]
+    pub import: Option<Utf8PathBuf>,
+    /// The certificate, for --offline.
+    #[arg(long, value_name = "FILE", requires = "offline", value_hint = ValueHint::FilePath)]
+    pub certificate: Option<Utf8PathBuf>,
+    /// The private key, for --offline.
+    #[arg(long, value_name = "FILE", requires = "offline", value_hint = ValueHint::FilePath)]
+    pub key: Option<Utf8PathBuf>,
+    /// Where the signatures go, for --offline.
+    #[arg(long, short, value_name = "FILE", requires = "offline", value_hint = ValueHint::FilePath)]
+    pub output: Option<Utf8PathBuf>,
+    /// The environment variable that has the key's passphrase.
+    #[arg(long, value_name = "NAME")]
+    pub passphrase_from: Option<String>,
 }
 
 /// `drivetrain machines`
@@ -440,6 +506,9 @@ pub struct Status {
 pub struct Rollback {
     /// The kernel whose repository is meant; needed where the configuration's train has several.
     pub kernel: Option<KernelRelease>,
+    /// The repository that holds kernels and drivers together is meant.
+    #[arg(long, conflicts_with = "kernel")]
+    pub lockstep: bool,
     /// The version to serve [default: the one that was served before].
     #[arg(long, value_name = "VERSION")]
     pub to: Option<u64>,

@@ -25,6 +25,10 @@ use drivetrain_model::ExitCode;
 use failure::{Failure, Result};
 
 fn main() -> std::process::ExitCode {
+    // Before anything else: as the first process of a guest that a boot test made, this is something else.
+    if let Some(code) = drivetrain_boot::guest::enter() {
+        return code;
+    }
     // Builds run as another user, and web servers as a third: what is meant for them must be readable. What is
     // not stands below the state directory, which is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -78,6 +82,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Show(args) => on_a_thread(global, move |global| command::show::run(&args, global)),
         Command::Promote(args) => on_a_thread(global, move |global| command::promote::run(&args, global)),
         Command::Status(args) => on_a_thread(global, move |global| command::status::run(&args, global)),
+        Command::Sign(args) => command::sign::run(&args, global),
         Command::Site(args) => wait_for(command::site::run(args, global)),
         Command::Machines(_) => wait_for(command::machines::list(global)),
         Command::Gc(args) => wait_for(command::machines::gc(&args, global)),
@@ -85,6 +90,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Plan(args) => wait_for(command::plan::run(&args, global)),
         Command::Closure(args) => wait_for(command::closure::run(&args, global)),
         Command::Build(args) => wait_for(pipeline::run(pipeline::Goal::build(&args), global)),
+        Command::Prove(args) => wait_for(pipeline::run(pipeline::Goal::prove(&args), global)),
         Command::Push(args) => wait_for(pipeline::run(pipeline::Goal::push(&args), global)),
         Command::Run(args) => wait_for(pipeline::run(pipeline::Goal::run(&args), global)),
     }

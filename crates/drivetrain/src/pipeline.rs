@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_config::Config;
+use drivetrain_config::{BootTest, Config};
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, KernelPolicy, PublicationState, RunId, Stage};
 use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
@@ -13,7 +13,9 @@ use fs_err as fs;
 use jiff::Timestamp;
 
 use crate::cell_lock::CellLock;
-use crate::cli::{BuildArgs, Building, Global, LockArgs, Publishing, PushArgs, RunArgs, Several, Waiting};
+use crate::cli::{
+    BuildArgs, Building, Global, LockArgs, ProveArgs, Publishing, PushArgs, RunArgs, Several, Waiting,
+};
 use crate::command::{plan, state_path};
 use crate::context::{Context, load_cells};
 use crate::failure::{Failure, Result};
@@ -26,6 +28,7 @@ use crate::stage::build::BuildSettings;
 use crate::stage::fetch::Inputs;
 use crate::stage::machine::{Held, Ready, Workshop};
 use crate::stage::plan::Planned;
+use crate::stage::prove::Proven;
 use crate::state::StateDirectory;
 use crate::together::Together;
 use crate::view;
@@ -51,6 +54,8 @@ pub struct Goal {
     replace: bool,
     /// Whether the machine of a run that fails is left.
     keep: bool,
+    /// Whether the kernel is booted whatever the configuration says, and the result shown.
+    boot: bool,
     /// How many cells of a matrix are worked on at once; absent for what fits the builder.
     pub at_once: Option<NonZeroUsize>,
     /// Where the summary goes besides.
@@ -68,6 +73,11 @@ impl Goal {
     /// From what was built.
     pub fn push(args: &PushArgs) -> Self {
         Self::new("push", &args.lock, &args.waiting).publishing(&args.publishing, &args.why)
+    }
+
+    /// As far as a boot of what was built.
+    pub fn prove(args: &ProveArgs) -> Self {
+        Self { boot: true, ..Self::new("prove", &args.lock, &args.waiting) }
     }
 
     /// All the way.
@@ -88,6 +98,7 @@ impl Goal {
             undo_rollback: false,
             replace: false,
             keep: false,
+            boot: false,
             at_once: None,
             summary: None,
             cell: None,
@@ -312,6 +323,7 @@ impl Run {
             && self.is_served(&planned).await?
         {
             stage::publish::settle(&self.context, &self.config, &planned.address.path, why).await?;
+            self.hold_together(&mut planned, why).await?;
             return Ok(true);
         }
         if let Some(why) = &self.goal.publish
@@ -345,7 +357,8 @@ impl Run {
         // Nothing of what is left to do needs it.
         self.held.give_back(&self.context, false, "what it was for is built").await?;
         let proving = stage::prove::make(&self.context, &self.config, &mut planned, built, &self.directory);
-        let proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
+        let mut proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
+        self.boot(&mut planned, &mut proven).await?;
         if let Some(why) = &self.goal.publish {
             // Not to be interrupted half-way: it is short, and ends in one step.
             let replace = self.goal.replace;
@@ -353,8 +366,46 @@ impl Run {
             let publishing =
                 stage::publish::publish(context, config, &planned, proven, &self.id, why, replace);
             reporter.stage(Stage::Publish, publishing).await?;
+            self.hold_together(&mut planned, why).await?;
         }
         Ok(true)
+    }
+
+    /// Whether the kernel is booted: as the configuration says, or because that is what was asked for.
+    fn boot_test(&self) -> BootTest {
+        if self.goal.boot { BootTest::Require } else { self.config.prove.boot }
+    }
+
+    /// Boots the kernel with what was proven, where that is to be.
+    async fn boot(&self, planned: &mut Planned, proven: &mut Proven) -> Result<()> {
+        let how = self.boot_test();
+        if how == BootTest::Off {
+            return Ok(());
+        }
+        let (context, directory) = (&self.context, &self.directory);
+        let booting = stage::boot::make(context, &self.config, planned, proven, directory, how);
+        // What it is told is what it ends by: nothing of it is left.
+        let ended = context.reporter.stage(Stage::Boot, booting).await;
+        if self.goal.boot {
+            stage::boot::show(context, directory, self.global.json);
+        }
+        ended
+    }
+
+    /// Publishes what holds kernels and drivers together, once the cell's own repository is served.
+    async fn hold_together(&self, planned: &mut Planned, why: &str) -> Result<()> {
+        if self.config.publish.lockstep.is_none() {
+            return Ok(());
+        }
+        let goal = &self.goal;
+        let manner = stage::lockstep::Manner {
+            run: &self.id,
+            why,
+            replace: goal.replace,
+            undo_rollback: goal.undo_rollback,
+        };
+        let publishing = stage::lockstep::publish(&self.context, &self.config, planned, manner);
+        self.context.reporter.stage(Stage::Publish, publishing).await
     }
 
     /// Whether a build that failed leads to an older kernel: it failed by what is built, and the policy says so.
@@ -410,7 +461,8 @@ impl Run {
     fn show_plan(&self, planned: &Planned) {
         if !self.global.json && !self.global.quiet {
             let text = view::plan::plan(&planned.plan);
-            self.context.reporter.pause(|| view::print(&format!("{text}\n")));
+            let boot = view::boot::announcement(self.boot_test());
+            self.context.reporter.pause(|| view::print(&format!("{text}{boot}\n")));
         }
     }
 

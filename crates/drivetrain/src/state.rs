@@ -135,6 +135,11 @@ impl StateDirectory {
         self.0.join("ccache")
     }
 
+    /// Signatures of modules, by certificate and digest; and what is to be signed elsewhere.
+    pub fn signatures(&self) -> Utf8PathBuf {
+        self.0.join("signatures")
+    }
+
     /// Where builds take place, unless the configuration says otherwise.
     pub fn work(&self) -> Utf8PathBuf {
         self.0.join("work")

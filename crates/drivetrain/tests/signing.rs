@@ -212,3 +212,28 @@ fn a_key_that_cannot_sign_is_told_before_anything_is_built() {
     site.run(&["plan", "--no-lock"]).ends_with(2).says("none.asc of publish.sign cannot be read");
     assert!(site.runs().iter().all(|run| run.of("component-started").is_empty()));
 }
+
+#[test]
+fn kernels_beside_their_modules_are_verified_with_the_trains_key() {
+    let Some((mut site, gpg)) = site() else { return };
+    let key = gpg.key(&site, "drivers@example.com");
+    sign_with(&mut site, &key);
+    site.configure(|settings| settings.lockstep = Some("{name: drivers, path: \"all/{train}\"}".to_owned()));
+    site.run(&["run"]).succeeds();
+    site.run(&["run"]).succeeds().says("Nothing to do");
+    let together = site.settings.publish.join("all/lab-9.4");
+    let file = std::fs::read_to_string(together.join("drivetrain.repo")).unwrap();
+    assert!(file.contains("gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://"), "{file}");
+    // Nothing but the train's older snapshot beside it: the kernel is from there.
+    let node = Node::bare(&site, "node").with_train_at(common::OLD);
+    node.write_repository_file("drivers.repo", &file);
+    node.dnf(&["install", "drivers", "kernel", "doca-ofed-userspace"]);
+    assert_eq!(common::consumer::modules(&node.root(), &site.lab.newer.release).len(), 2);
+    let packages = together.join("Packages");
+    let module = common::names(&packages).into_iter().find(|name| name.starts_with("kmod-hello-6")).unwrap();
+    flip_a_byte(&packages.join(module));
+    let node = Node::bare(&site, "changed").with_train_at(common::OLD);
+    node.write_repository_file("drivers.repo", &file);
+    let (installed, said) = node.try_dnf(&["install", "drivers", "kernel"]);
+    assert!(!installed, "{said}");
+}

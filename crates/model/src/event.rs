@@ -31,6 +31,8 @@ pub enum Stage {
     Build,
     /// Prove that every module loads.
     Prove,
+    /// Boot the kernel with them.
+    Boot,
     /// Publish.
     Publish,
 }
@@ -45,6 +47,7 @@ impl Stage {
             Self::Machine => "machine",
             Self::Build => "build",
             Self::Prove => "prove",
+            Self::Boot => "boot",
             Self::Publish => "publish",
         }
     }
@@ -231,6 +234,23 @@ pub enum Event {
         /// How many of the train's come with them.
         from_train: usize,
     },
+    /// The kernel was booted with what is to be published.
+    Booted {
+        /// The kernel.
+        kernel: KernelRelease,
+        /// How many modules there are to publish.
+        modules: usize,
+        /// How many of them the kernel loaded.
+        loaded: usize,
+        /// What ran it: `KVM`, `emulation`.
+        by: String,
+        /// What they did beyond being loaded, where something tried that.
+        functional: Option<String>,
+        /// What was not well, a line each.
+        problems: Vec<String>,
+        /// How long the machine was up, in milliseconds.
+        ms: u64,
+    },
     /// What a publication is doing.
     Publishing {
         /// In words, as the beginning of a sentence.
@@ -249,6 +269,23 @@ pub enum Event {
     },
     /// A driver repository is served.
     Published {
+        /// Where, as a consumer would reach it.
+        location: String,
+        /// Its version.
+        version: u64,
+        /// Whether it was served already.
+        unchanged: bool,
+        /// The `.repo` file for consumers, below the location.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repo_file: Option<String>,
+    },
+    /// The repository is served that holds kernels and drivers together.
+    Lockstep {
+        /// The package that nodes install.
+        package: String,
+        /// The kernels that it has, newest first; empty where it was served already.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kernels: Vec<KernelRelease>,
         /// Where, as a consumer would reach it.
         location: String,
         /// Its version.

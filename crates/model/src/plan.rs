@@ -293,6 +293,9 @@ pub struct PlannedPublication {
     pub path: String,
     /// What is there now.
     pub state: PublicationState,
+    /// What would be published beside it that holds kernels and drivers together, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockstep: Option<String>,
 }
 
 /// What a target serves for a cell.

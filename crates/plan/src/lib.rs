@@ -6,6 +6,7 @@
 //! [`plan`] adds what exists already, and gives the [`Plan`](drivetrain_model::Plan) with its lock. Equal
 //! arguments, equal plan; nothing here reads a file or asks the time.
 
+mod boot;
 mod components;
 mod installation;
 mod inventory;
@@ -22,6 +23,7 @@ mod select;
 mod tests;
 mod userspace;
 
+pub use boot::{BootSet, boot_set};
 pub use components::{Components, OrderedComponent, Origin, SourcePackage, components};
 pub use installation::{Installation, Uninstallable, files_to_install, installation, takeovers};
 pub use inventory::{Inventories, Inventory, expected, is_published};

@@ -27,6 +27,8 @@ pub struct Tools {
     pub packages: Vec<LockedInput>,
     /// The fingerprint of the key that what is built is signed with.
     pub signed_by: Option<String>,
+    /// The certificates that modules are signed for, in words.
+    pub modules_signed_by: Option<String>,
 }
 
 /// What exists already.
@@ -93,6 +95,7 @@ pub fn plan(
             target: existing.target.clone(),
             path: existing.path.clone(),
             state: state(existing, lock.digest()),
+            lockstep: None,
         },
         problems: module_packages(config, tools)
             .into_iter()
@@ -174,7 +177,7 @@ fn lock(
         repositories: selection.repositories.clone(),
         inputs,
         components: locked,
-        settings: settings(config, tools.signed_by.as_deref()),
+        settings: settings(config, tools),
         toolchain: tools.digest,
         toolchain_description: tools.description.clone(),
     }
@@ -225,7 +228,7 @@ fn keys(
 }
 
 /// What decides the result beside the inputs, by the configuration's keys. What is as it is by default is left out.
-fn settings(config: &Config, signed_by: Option<&str>) -> BTreeMap<String, String> {
+fn settings(config: &Config, tools: &Tools) -> BTreeMap<String, String> {
     let driver = &config.driver;
     let builder = &config.builder;
     let macros: Vec<String> = driver.macros.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -263,7 +266,8 @@ fn settings(config: &Config, signed_by: Option<&str>) -> BTreeMap<String, String
         ("consumers.vendor", visibility.to_owned()),
         ("consumers.exclude", consumers.exclude.join(" ")),
         ("publish.directory.base_url", base_url.unwrap_or_default()),
-        ("publish.sign", signed_by.unwrap_or_default().to_owned()),
+        ("publish.sign", tools.signed_by.clone().unwrap_or_default()),
+        ("driver.module_signing", tools.modules_signed_by.clone().unwrap_or_default()),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())

@@ -270,6 +270,7 @@ fn tools() -> Tools {
         builder: Vec::new(),
         packages: Vec::new(),
         signed_by: None,
+        modules_signed_by: None,
     }
 }
 

@@ -38,6 +38,7 @@
 mod directory;
 mod error;
 mod history;
+mod lockstep;
 mod manifest;
 mod path;
 mod publication;
@@ -49,10 +50,12 @@ mod target;
 pub use directory::{DirectoryOptions, DirectoryTarget, Step};
 pub use error::{PublishError, Result};
 pub use history::{Action, HistoryEntry};
+pub use lockstep::{Lockstep, LockstepKernel, OfOneKernel, of_kernel};
 pub use manifest::{Manifest, ManifestFile, ManifestPackage, ManifestSignature};
 pub use path::{PathError, RepositoryPath};
 pub use publication::{
-    Accept, Address, Change, ConsumerSettings, Publication, Record, Replaced, VendorRepository, Verdicts,
+    Accept, Address, BootedWith, Change, ConsumerSettings, Publication, Record, Replaced, VendorRepository,
+    Verdicts,
 };
 pub use pulp::{PulpOptions, PulpStep, PulpTarget};
 pub use repofile::repo_file;

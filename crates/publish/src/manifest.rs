@@ -4,7 +4,7 @@ use drivetrain_model::{Cell, Nevra, RunId, Sha256Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{RepositoryPath, Verdicts};
+use crate::{Lockstep, RepositoryPath, Verdicts};
 
 /// `manifest.json` of a version: what it is, from what it was made, and every file that belongs to it. Files of
 /// the version's directory that are not listed here belong to earlier or later versions, and are there for
@@ -30,6 +30,9 @@ pub struct Manifest {
     /// How it was proven; absent in versions from before that was noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdicts: Option<Verdicts>,
+    /// What holds kernels and drivers together; absent where it is for the kernel of the cell alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockstep: Option<Lockstep>,
     /// The digest of `repodata/repomd.xml`.
     pub repomd: Sha256Digest,
     /// The signature over the metadata, and the keys beside it; absent where they are not signed.

@@ -9,7 +9,7 @@ use drivetrain_model::{Cell, Nevra, Package, RunId, Sha256Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Manifest, RepositoryPath};
+use crate::{Lockstep, Manifest, RepositoryPath};
 
 /// Where a repository is, and what it is called there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Publication {
     pub run: RunId,
     /// How they were proven; `None` where they were not.
     pub verdicts: Option<Verdicts>,
+    /// What holds kernels and drivers together, where the packages are for several kernels.
+    pub lockstep: Option<Lockstep>,
     /// Whether packages may take the place of others of the same name, version and architecture that are served now:
     /// nodes that have those do not notice.
     pub replace: bool,
@@ -75,6 +77,20 @@ pub struct Verdicts {
     pub installed: usize,
     /// How many of the train's packages come with them.
     pub from_train: usize,
+    /// What became of them where the kernel was booted with them; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booted: Option<BootedWith>,
+}
+
+/// What became of modules in a kernel that was booted with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootedWith {
+    /// How many it loaded.
+    pub modules: usize,
+    /// How much was not well.
+    pub problems: usize,
+    /// Whether they did what they are for; `false` where nothing tries that.
+    pub functional: bool,
 }
 
 /// Looks at the packages that a repository lists, as its consumers read them, and says what is wrong with that.
@@ -125,6 +141,8 @@ pub struct Record {
     pub packages: usize,
     /// How it was proven; `None` where that is not known.
     pub verdicts: Option<Verdicts>,
+    /// What holds kernels and drivers together, where it is for several kernels.
+    pub lockstep: Option<Lockstep>,
     /// The fingerprint of the key that packages and metadata are signed with; `None` where they are not.
     pub signed_by: Option<String>,
 }
@@ -139,6 +157,7 @@ impl From<&Manifest> for Record {
             made: manifest.made,
             packages: manifest.packages.len(),
             verdicts: manifest.verdicts,
+            lockstep: manifest.lockstep.clone(),
             signed_by: manifest.signed.as_ref().map(|signed| signed.by.clone()),
         }
     }

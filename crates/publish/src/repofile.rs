@@ -11,15 +11,13 @@ pub(crate) const FILE: &str = "drivetrain.repo";
 /// The text of the `.repo` file, for a repository at this URL.
 #[must_use]
 pub fn repo_file(record: &Record, consumers: &ConsumerSettings, url: &str) -> String {
+    let (what, suffix, kernels) = subject(record);
     let cell = &record.cell;
-    let id = id(&format!("drivetrain-{}-{}-{}", record.driver_name, cell.driver, cell.kernel));
-    let name = one_line(&format!(
-        "{} {} for kernel {} ({})",
-        record.driver_name, cell.driver, cell.kernel, cell.train
-    ));
+    let id = id(&format!("drivetrain-{}-{}-{suffix}", record.driver_name, cell.driver));
+    let name = one_line(&format!("{} {} for {kernels} ({})", record.driver_name, cell.driver, cell.train));
     let url = one_line(url);
     let driver = format!(
-        "# Written by drivetrain: modules in this repository are for kernel {kernel} and no other.\n\
+        "{what}\n\
          [{id}]\n\
          name={name}\n\
          baseurl={url}\n\
@@ -29,12 +27,34 @@ pub fn repo_file(record: &Record, consumers: &ConsumerSettings, url: &str) -> St
          {signatures}\
          # Without it a module stream that has a package of the same name would hide ours.\n\
          module_hotfixes=1\n",
-        kernel = cell.kernel,
         priority = consumers.priority,
         signatures = signatures(record, &url),
     );
     let vendor = consumers.vendor.as_ref();
     driver + &vendor.map(|vendor| vendor_section(record, vendor)).unwrap_or_default()
+}
+
+/// What is said of it first, what its id ends with, and which kernels it is for.
+fn subject(record: &Record) -> (String, String, String) {
+    let kernel = &record.cell.kernel;
+    let Some(lockstep) = &record.lockstep else {
+        return (
+            format!(
+                "# Written by drivetrain: modules in this repository are for kernel {kernel} and no other."
+            ),
+            kernel.to_string(),
+            format!("kernel {kernel}"),
+        );
+    };
+    let package = one_line(&lockstep.package);
+    (
+        format!(
+            "# Written by drivetrain: kernels with their modules. `dnf install {package}` holds a machine to these kernels,\n\
+             # and `dnf remove {package}` and removing this file ends that."
+        ),
+        "lockstep".to_owned(),
+        "its kernels".to_owned(),
+    )
 }
 
 /// What dnf is to verify.
@@ -83,4 +103,46 @@ fn id(text: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lockstep;
+    use drivetrain_model::{Cell, Sha256Digest};
+
+    #[test]
+    fn the_file_for_all_kernels_says_how_to_get_in_and_out() {
+        let record = Record {
+            driver_name: "doca-ofed".to_owned(),
+            cell: Cell {
+                train: "rocky-9.6".parse().unwrap(),
+                arch: "x86_64".parse().unwrap(),
+                kernel: "5.14.0-570.12.1.el9_6.x86_64".parse().unwrap(),
+                driver: "3.2.0".parse().unwrap(),
+            },
+            lock: Sha256Digest::of(b"lock"),
+            run: "20261124T031500Z-k3x9".parse().unwrap(),
+            made: "2026-11-24T03:15:00Z".parse().unwrap(),
+            packages: 32,
+            verdicts: None,
+            lockstep: Some(Lockstep { package: "doca-ofed-lockstep".to_owned(), kernels: Vec::new() }),
+            signed_by: None,
+        };
+        let consumers = ConsumerSettings { priority: 50, vendor: None };
+        insta::assert_snapshot!(repo_file(&record, &consumers, "https://repo.example.com/drivers/rocky-9.6/3.2.0/x86_64/"), @r"
+        # Written by drivetrain: kernels with their modules. `dnf install doca-ofed-lockstep` holds a machine to these kernels,
+        # and `dnf remove doca-ofed-lockstep` and removing this file ends that.
+        [drivetrain-doca-ofed-3.2.0-lockstep]
+        name=doca-ofed 3.2.0 for its kernels (rocky-9.6)
+        baseurl=https://repo.example.com/drivers/rocky-9.6/3.2.0/x86_64/
+        enabled=1
+        # Before all others that have packages of these names: an upgrade keeps what is installed from here.
+        priority=50
+        # The packages are not signed: who can write to the server can replace them. TLS is the protection.
+        gpgcheck=0
+        # Without it a module stream that has a package of the same name would hide ours.
+        module_hotfixes=1
+        ");
+    }
 }

@@ -1,5 +1,7 @@
 //! What a publication target can do.
 
+use std::path::{Path, PathBuf};
+
 use drivetrain_model::{PublicationState, Sha256Digest};
 use jiff::Timestamp;
 
@@ -41,6 +43,10 @@ pub trait Target: Send + Sync {
 
     /// Reads back what is served at a path.
     fn check(&self, path: &RepositoryPath, depth: Depth) -> Result<Check>;
+
+    /// The files of the packages that are served at a path, each with the bytes that were published: where they are, or
+    /// in a directory that they are brought into. They must not be changed.
+    fn packages(&self, path: &RepositoryPath, into: &Path) -> Result<Vec<PathBuf>>;
 
     /// Who changed what is served at a path, oldest first.
     fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>>;

@@ -6,12 +6,13 @@ use drivetrain_publish::{Listed, Promoted, Promotion, Served, Target};
 use serde_json::json;
 
 use crate::cli::{Global, Promote};
-use crate::command::served::{channel, channel_of, is_meant};
+use crate::command::served::{channel, channel_of, is_lockstep, is_meant};
 use crate::command::state_path;
 use crate::context::load_stack;
 use crate::failure::{Failure, Result};
 use crate::pipeline::rolled_back;
 use crate::publisher::{Publisher, failed};
+use crate::stage::lockstep;
 use crate::stage::publish::{address, change, consumers};
 use crate::view;
 
@@ -29,6 +30,7 @@ pub fn run(args: &Promote, global: &Global) -> Result<ExitCode> {
     let target = publisher.made(&config)?;
     let all = target.list().map_err(|error| failed(&error))?;
     let sources = choose(&config, args, &from, &all)?;
+    let (sources, left) = with_lockstep(&config, args, &from, &all, sources)?;
     let promotions = promotions(&config, &sources, &to)?;
     if !args.undo_rollback {
         require_wanted(&*target, &sources, &promotions)?;
@@ -49,7 +51,7 @@ pub fn run(args: &Promote, global: &Global) -> Result<ExitCode> {
             .collect();
         view::print_json(&list);
     } else {
-        view::print(&told(&done, &to));
+        view::print(&format!("{}{}", told(&done, &to), left.unwrap_or_default()));
     }
     Ok(ExitCode::Success)
 }
@@ -147,11 +149,44 @@ fn choose(config: &Config, args: &Promote, from: &ChannelName, all: &[Listed]) -
     Ok(chosen)
 }
 
+/// Those that hold kernels and drivers together as well, where all kernels are meant. Of some kernels alone it cannot be
+/// made here, and taken as it is it would bring the others along: that is said.
+fn with_lockstep(
+    config: &Config,
+    args: &Promote,
+    from: &ChannelName,
+    all: &[Listed],
+    mut sources: Vec<Served>,
+) -> Result<(Vec<Served>, Option<String>)> {
+    let there: Vec<&Listed> = all
+        .iter()
+        .filter(|listed| {
+            is_lockstep(config, &listed.served) && channel_of(config, &listed.served) == Some(from)
+        })
+        .collect();
+    if there.is_empty() {
+        return Ok((sources, None));
+    }
+    if !args.kernels.is_empty() {
+        let left = "The repository that holds kernels and drivers together was left as it is: it is promoted with all kernels.\n";
+        return Ok((sources, Some(left.to_owned())));
+    }
+    if let Some(problem) = there.iter().find_map(|listed| listed.problem.as_ref()) {
+        return Err(failed(problem));
+    }
+    sources.extend(there.into_iter().map(|listed| listed.served.clone()));
+    Ok((sources, None))
+}
+
 fn promotions(config: &Config, sources: &[Served], to: &ChannelName) -> Result<Vec<Promotion>> {
-    let cells = sources.iter().filter_map(|served| Some((served, &served.record.as_ref()?.cell)));
-    cells
-        .map(|(served, cell)| {
-            let to = address(config, cell, Some(to))?;
+    let records = sources.iter().filter_map(|served| Some((served, served.record.as_ref()?)));
+    records
+        .map(|(served, record)| {
+            let meant = match &record.lockstep {
+                None => None,
+                Some(_) => lockstep::address(config, &record.cell, Some(to))?,
+            };
+            let to = meant.map_or_else(|| address(config, &record.cell, Some(to)), Ok)?;
             Ok(Promotion { from: served.path.clone(), to, consumers: consumers(config) })
         })
         .collect()

@@ -6,7 +6,7 @@ use drivetrain_publish::{Listed, Served};
 use serde_json::json;
 
 use crate::cli::{Global, Rollback};
-use crate::command::served::{channel, channel_of, in_channel, is_meant};
+use crate::command::served::{channel, channel_of, in_channel, is_lockstep, is_meant};
 use crate::command::state_path;
 use crate::context::load_stack;
 use crate::failure::{Failure, Result};
@@ -35,15 +35,20 @@ pub fn run(args: &Rollback, global: &Global) -> Result<ExitCode> {
             &json!({ "path": served.path, "from": done.from, "to": done.to, "url": served.url }),
         );
     } else {
+        let besides = if config.publish.lockstep.is_some() && !args.lockstep { BESIDES } else { "" };
         view::print(&format!(
             "{}\nserved version {}, serves version {} now. Consumers see it with their next `dnf --refresh`; what \
              they installed stays until `dnf distro-sync`. No run publishes version {} again unless --undo-rollback \
-             says so.\n",
+             says so.\n{besides}",
             served.url, done.from, done.to, done.from
         ));
     }
     Ok(ExitCode::Success)
 }
+
+/// What serves the same packages besides.
+const BESIDES: &str = "The repository that holds kernels and drivers together is as it was: `drivetrain rollback --lockstep` \
+                       takes it back as well, and the next run makes it of what is served then.\n";
 
 /// Says what would be done.
 fn rehearse(served: &Served, args: &Rollback, global: &Global) -> Result<ExitCode> {
@@ -98,7 +103,8 @@ fn choose(
     let mut fitting: Vec<Served> = in_channel(config, all, channel)
         .into_iter()
         .map(|listed| listed.served)
-        .filter(|served| is_meant(config, served) && here(served))
+        .filter(|served| if args.lockstep { is_lockstep(config, served) } else { is_meant(config, served) })
+        .filter(here)
         .collect();
     let kernels = kernels(&fitting);
     if let Some(kernel) = &args.kernel {

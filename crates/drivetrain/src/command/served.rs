@@ -5,6 +5,7 @@ use drivetrain_model::ExitCode;
 use drivetrain_publish::{Listed, Served};
 
 use crate::failure::{Failure, Result};
+use crate::stage::lockstep;
 use crate::stage::publish::address;
 use crate::view::sentence::alternatives;
 
@@ -23,15 +24,28 @@ pub fn channel(config: &Config, name: &str) -> Result<ChannelName> {
 
 /// The channel that a repository is in, by its path. Without channels, and for paths of another layout, there is none.
 pub fn channel_of<'c>(config: &'c Config, served: &Served) -> Option<&'c ChannelName> {
-    let cell = &served.record.as_ref()?.cell;
+    let record = served.record.as_ref()?;
     let here = |channel: &&ChannelName| {
-        address(config, cell, Some(channel)).is_ok_and(|address| address.path == served.path)
+        let address = match &record.lockstep {
+            None => address(config, &record.cell, Some(channel)).ok(),
+            Some(_) => lockstep::address(config, &record.cell, Some(channel)).ok().flatten(),
+        };
+        address.is_some_and(|address| address.path == served.path)
     };
     config.publish.channels.iter().find(here)
 }
 
-/// Whether a repository is of the configuration's train and driver, whatever its kernel and architecture.
+/// Whether a repository is of a kernel for the configuration's train and driver, whatever the kernel and architecture.
 pub fn is_meant(config: &Config, served: &Served) -> bool {
+    is_of_stack(config, served) && served.record.as_ref().is_some_and(|record| record.lockstep.is_none())
+}
+
+/// Whether a repository holds kernels and drivers together, for the configuration's train and driver.
+pub fn is_lockstep(config: &Config, served: &Served) -> bool {
+    is_of_stack(config, served) && served.record.as_ref().is_some_and(|record| record.lockstep.is_some())
+}
+
+fn is_of_stack(config: &Config, served: &Served) -> bool {
     served.record.as_ref().is_some_and(|record| {
         record.cell.train == config.train.name
             && record.cell.driver == config.driver.version

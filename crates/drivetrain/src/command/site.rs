@@ -119,7 +119,11 @@ async fn add_served(context: &Context, config: &Config, coverage: &mut Coverage)
     let config = config.clone();
     let places = blocking(move || {
         let all = target.list().map_err(|error| failed(&error))?;
-        all.iter().map(|listed| place(&config, &*target, listed)).collect::<Result<Vec<_>>>()
+        // What holds kernels and drivers together is of no kernel, and covers none that has no repository of its own.
+        let of_kernels = all
+            .iter()
+            .filter(|listed| listed.served.record.as_ref().is_none_or(|record| record.lockstep.is_none()));
+        of_kernels.map(|listed| place(&config, &*target, listed)).collect::<Result<Vec<_>>>()
     });
     let mut cells: BTreeMap<(Cell, String), Vec<Place>> = BTreeMap::new();
     for (cell, place) in places.await?? {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use drivetrain_config::Config;
-use drivetrain_model::{Cell, ExitCode, RunId, Sha256Digest};
-use drivetrain_publish::{Depth, Listed, PublishError, Target, Verdicts, repo_file};
+use drivetrain_model::{Cell, ExitCode, KernelRelease, RunId, Sha256Digest};
+use drivetrain_publish::{Depth, Listed, Lockstep, PublishError, Target, Verdicts, repo_file};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -36,6 +36,9 @@ struct Row {
     /// The fingerprint of the key that it is signed with.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
+    /// What holds kernels and drivers together there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lockstep: Option<Lockstep>,
     kept: Vec<u64>,
     /// Who made the last change, and why.
     changed_by: Option<String>,
@@ -97,6 +100,7 @@ fn row(config: &Config, target: Option<&dyn Target>, listed: &Listed, verify: bo
         packages: record.map(|record| record.packages),
         proof: record.and_then(|record| record.verdicts),
         signed_by: record.and_then(|record| record.signed_by.clone()),
+        lockstep: record.and_then(|record| record.lockstep.clone()),
         kept: served.versions.iter().map(|version| version.version).collect(),
         changed_by: last.as_ref().map(|entry| entry.by.clone()),
         why: last.map(|entry| entry.why),
@@ -119,6 +123,20 @@ fn table(rows: &[Row], target: &str) -> String {
         // Writing to a string cannot fail.
         let channel = row.channel.as_ref().map(|channel| format!("{channel}: ")).unwrap_or_default();
         let _ = match (&row.cell, &row.name) {
+            (Some(cell), Some(name)) if row.lockstep.is_some() => {
+                let lockstep = row.lockstep.iter();
+                let kernels =
+                    lockstep.clone().flat_map(|lockstep| &lockstep.kernels).map(KernelRelease::as_str);
+                writeln!(
+                    text,
+                    "\n{channel}{name} {} with its kernels ({}), {}, {}\n  package  {}",
+                    cell.driver,
+                    kernels.collect::<Vec<_>>().join(", "),
+                    cell.train,
+                    cell.arch,
+                    lockstep.map(|lockstep| lockstep.package.as_str()).collect::<String>()
+                )
+            }
             (Some(cell), Some(name)) => writeln!(
                 text,
                 "\n{channel}{name} {} for kernel {}, {}, {}",
@@ -166,6 +184,7 @@ fn proof(row: &Row) -> String {
             },
             proof.from_train
         ),
+        None if row.lockstep.is_some() => format!("as the repositories of its kernels are{by}{read_back}"),
         None => format!("how is not recorded{by}{read_back}"),
     }
 }

@@ -34,11 +34,11 @@ pub struct InstallationProof {
 }
 
 /// The packages to publish, by their headers.
-struct Own {
-    files: Vec<RpmFile>,
-    index: Arc<RepositoryIndex>,
+pub(super) struct Own {
+    pub(super) files: Vec<RpmFile>,
+    pub(super) index: Arc<RepositoryIndex>,
     /// What is meant to be installed at once.
-    wanted: Vec<String>,
+    pub(super) wanted: Vec<String>,
 }
 
 /// Proves it, or refuses.
@@ -92,7 +92,7 @@ fn judge_of(config: &Config, inventories: Inventories, wanted: Vec<String>, prov
     })
 }
 
-async fn read(config: &Config, packages: &[Utf8PathBuf]) -> Result<Own> {
+pub(super) async fn read(config: &Config, packages: &[Utf8PathBuf]) -> Result<Own> {
     let packages = packages.to_vec();
     let wanted = config.driver.userspace.as_ref().map(|userspace| userspace.packages.clone());
     blocking(move || {
@@ -109,7 +109,8 @@ async fn read(config: &Config, packages: &[Utf8PathBuf]) -> Result<Own> {
     .await?
 }
 
-fn has_modules(package: &RpmFile) -> bool {
+/// Whether a package has kernel modules.
+pub fn has_modules(package: &RpmFile) -> bool {
     const ENDINGS: [&str; 5] = [".ko", ".ko.xz", ".ko.gz", ".ko.zst", ".ko.bz2"];
     package.files.iter().any(|file| {
         let path = file.path.strip_prefix("/usr").unwrap_or(&file.path);
@@ -220,7 +221,8 @@ impl InstallationProof {
     }
 }
 
-fn would_be_taken_over(config: &Config, takeovers: &[Takeover]) -> Failure {
+/// That packages would not stay on nodes.
+pub fn would_be_taken_over(config: &Config, takeovers: &[Takeover]) -> Failure {
     let mut failure = Failure::new(
         ExitCode::Proof,
         "nodes would not keep what is published: other packages would take its place; nothing was published",

@@ -4,14 +4,17 @@
 //! cannot be called without its predecessor's result, so nothing that was not fetched and verified is built,
 //! and nothing that was not proven is published.
 
+pub mod boot;
 pub mod build;
 pub mod fetch;
 pub mod held_back;
 pub mod install;
 pub mod kayobe;
 mod keys;
+pub mod lockstep;
 pub mod machine;
 mod metadata;
+pub mod modsign;
 pub mod patches;
 pub mod plan;
 pub mod prove;

@@ -20,8 +20,9 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
+use crate::stage::modsign::{self, ModuleSigning};
 use crate::stage::repositories::Repositories;
-use crate::stage::{held_back, patches, publish, reuse, root, sources, userspace};
+use crate::stage::{held_back, lockstep, patches, publish, reuse, root, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -43,6 +44,8 @@ pub struct Planned {
     pub workshop: Workshop,
     /// Where it goes.
     pub address: Address,
+    /// Who signs the modules, where anybody does.
+    pub module_signing: Option<Arc<ModuleSigning>>,
 }
 
 /// The packages by which advisories speak of kernels.
@@ -104,6 +107,7 @@ fn nothing_builds(held_back: &[HeldBack], last: Failure) -> Failure {
 async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) -> Result<Planned> {
     // What is wrong with it is better known before anything is read.
     let key = context.publisher.key(config)?;
+    let module_signing = modsign::read(config)?.map(Arc::new);
     let (here, mut repositories) =
         tokio::try_join!(this_host(context, config), Repositories::read(context, config))?;
     let (workshop, toolchain, mut builder) = match here {
@@ -136,10 +140,12 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
         builder,
         packages,
         signed_by: key.as_ref().map(|key| key.fingerprint().to_owned()),
+        modules_signed_by: module_signing.as_ref().map(|signing| signing.in_words()),
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     let families = families(config, &selection, &components, &tools);
     reuse::choose(context, config, &selection, &families, &mut plan).await?;
+    plan.publication.lockstep = lockstep::in_words(config, &plan.cell)?;
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
     Ok(Planned {
         plan,
@@ -151,6 +157,7 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
         toolchain,
         workshop,
         address,
+        module_signing,
     })
 }
 

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use drivetrain_config::Config;
 use drivetrain_kmod::VermagicPolicy;
 use drivetrain_model::{Event, ExitCode};
-use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
+use drivetrain_prove::{Limits, Proof, ProveError, ProvenModule, prove, read_kernel, read_modules};
 use drivetrain_publish::{Accept, Verdicts};
 use fs_err as fs;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
-use crate::stage::{blocking, install, reuse};
+use crate::stage::{blocking, install, modsign, reuse};
 use crate::view;
 
 /// Packages that were proven, with the evidence for it. Only [`make`] makes one.
@@ -26,10 +26,14 @@ pub struct Proven {
     pub rpms: Vec<PathBuf>,
     /// Lock, plan, verdicts, timings and logs.
     pub evidence: Evidence,
+    /// The modules in them, each by its package.
+    pub modules: Vec<ProvenModule>,
     /// What was found, in numbers.
     pub verdicts: Verdicts,
     /// Judges what is to be served as its consumers read it: that it installs just so.
     pub accept: Accept,
+    /// Where the packages with signed modules are, for as long as this lives.
+    _signed: Option<modsign::Signed>,
 }
 
 /// Judges every module against the kernel that it was built for, and what becomes of the packages on the machines that
@@ -41,14 +45,17 @@ pub async fn make(
     built: Built,
     run: &camino::Utf8Path,
 ) -> Result<Proven> {
+    let (built, signed) = modsign::make(context, planned, built).await?;
+    let certificates = planned.module_signing.as_ref().map(|signing| signing.certificates());
     let files: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
     let release = planned.selection.kernel.release.clone();
     let devel = built.devel.clone();
-    let mut proof = blocking(move || judge(&files, &devel, &release))
+    let (mut proof, unsigned) = blocking(move || judge(&files, &devel, &release, certificates.as_deref()))
         .await?
         .map_err(|error| Failure::of(ExitCode::Proof, &error))?;
     proof.allow_repackaged(&reuse::packages(planned, &built));
-    let problems = problems(&proof);
+    let mut problems = problems(&proof);
+    problems.extend(unsigned.iter().cloned());
     context.reporter.emit(Event::Proven {
         modules: proof.modules.len(),
         symbols: proof.symbols,
@@ -58,7 +65,17 @@ pub async fn make(
         context.reporter.warn(untold);
     }
     let mut evidence = evidence(planned, &built, &proof)?;
+    if let (Some(signing), Some(signed)) = (&planned.module_signing, &signed) {
+        add(&mut evidence, "signatures.json", &signed.modules)?;
+        evidence.extend(signing.files());
+    }
     keep(run, &evidence)?;
+    if !unsigned.is_empty() {
+        let message = "not every module is signed as the configuration says; nothing was published";
+        let mut failure = Failure::new(ExitCode::Proof, message);
+        failure.causes = unsigned;
+        return Err(failure);
+    }
     if !proof.verdict.is_good() {
         let mut failure = Failure::new(
             ExitCode::Proof,
@@ -80,18 +97,29 @@ pub async fn make(
         symbols: proof.symbols,
         installed: installation.installation.together.packages.len(),
         from_train: installation.installation.together.train.len(),
+        booted: None,
     };
-    Ok(Proven { rpms: packages.into_iter().map(Into::into).collect(), evidence, verdicts, accept })
+    Ok(Proven {
+        rpms: packages.into_iter().map(Into::into).collect(),
+        evidence,
+        modules: proof.modules,
+        verdicts,
+        accept,
+        _signed: signed,
+    })
 }
 
 fn judge(
     files: &[Utf8PathBuf],
     devel: &camino::Utf8Path,
     release: &drivetrain_model::KernelRelease,
-) -> Result<Proof, ProveError> {
+    certificates: Option<&[drivetrain_modsign::Certificate]>,
+) -> Result<(Proof, Vec<String>), ProveError> {
     let kernel = read_kernel(devel, Some(release))?;
     let modules = read_modules(files, &Limits::default())?;
-    prove(&modules.modules, &kernel, VermagicPolicy::Exact)
+    let unsigned = certificates.map(|certificates| modsign::unsigned(&modules.modules, certificates));
+    let proof = prove(&modules.modules, &kernel, VermagicPolicy::Exact)?;
+    Ok((proof, unsigned.unwrap_or_default()))
 }
 
 /// What does not fit, a line each: module, and what is wrong with it.
@@ -128,7 +156,7 @@ fn evidence(planned: &Planned, built: &Built, proof: &Proof) -> Result<Evidence>
     Ok(evidence)
 }
 
-fn add(evidence: &mut Evidence, name: &str, value: &impl Serialize) -> Result<()> {
+pub(super) fn add(evidence: &mut Evidence, name: &str, value: &impl Serialize) -> Result<()> {
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|error| Failure::of(ExitCode::Internal, &error))?;
     text.push(b'\n');
@@ -159,7 +187,7 @@ fn timings(planned: &Planned, built: &Built) -> serde_json::Value {
 }
 
 /// Keeps the evidence with the run as well, published or not.
-fn keep(run: &camino::Utf8Path, evidence: &Evidence) -> Result<()> {
+pub(super) fn keep(run: &camino::Utf8Path, evidence: &Evidence) -> Result<()> {
     for (name, bytes) in evidence.iter().filter(|(name, _)| name.ends_with(".json")) {
         fs::write(run.join(name), bytes).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
     }

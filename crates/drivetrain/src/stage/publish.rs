@@ -103,6 +103,7 @@ pub async fn publish(
         lock: planned.plan.lock.digest(),
         run: run.clone(),
         verdicts: Some(proven.verdicts),
+        lockstep: None,
         replace,
         accept: proven.accept,
         change: change(why),

@@ -4,6 +4,7 @@
 //! line of JSON each, [`Quiet`] not at all. The other modules turn results into text. Nothing else in drivetrain
 //! writes to standard output or standard error.
 
+pub mod boot;
 pub mod closure;
 pub mod diff;
 mod json;

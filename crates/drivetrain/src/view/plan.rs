@@ -40,6 +40,9 @@ pub fn plan(plan: &Plan) -> String {
         let _ = writeln!(text, "warning     {}\n            next: {}", problem.what, problem.next);
     }
     let _ = writeln!(text, "publish     {}", publication(plan));
+    if let Some(lockstep) = &plan.publication.lockstep {
+        let _ = writeln!(text, "lockstep    {lockstep}");
+    }
     let _ = writeln!(text, "\n{}", summary(plan));
     text
 }
@@ -68,6 +71,9 @@ fn heading(plan: &Plan) -> String {
         let _ = writeln!(text, "{label:<11} {line}");
     }
     let _ = writeln!(text, "toolchain   {}", plan.lock.toolchain_description);
+    if let Some(signers) = plan.lock.settings.get("driver.module_signing") {
+        let _ = writeln!(text, "modules     signed by {signers}");
+    }
     text
 }
 

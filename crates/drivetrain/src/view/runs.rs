@@ -359,9 +359,20 @@ fn results(record: &Record) -> String {
                     count(*packages, "package")
                 );
             }
+            Event::Booted { modules, loaded, by, problems, .. } => {
+                let _ =
+                    writeln!(text, "boot        {loaded} of {} loaded, by {by}", count(*modules, "module"));
+                for problem in problems {
+                    let _ = writeln!(text, "            {problem}");
+                }
+            }
             Event::Published { location, version, unchanged, .. } => {
                 let unchanged = if *unchanged { ", unchanged" } else { "" };
                 let _ = writeln!(text, "published   version {version}{unchanged}, {location}");
+            }
+            Event::Lockstep { package, location, version, unchanged, .. } => {
+                let unchanged = if *unchanged { ", unchanged" } else { "" };
+                let _ = writeln!(text, "lockstep    {package}, version {version}{unchanged}, {location}");
             }
             Event::Warning { message } => {
                 let _ = writeln!(text, "warning     {message}");
@@ -439,6 +450,19 @@ pub fn conclusion(run: &RunId, directory: &Utf8Path, events: &[Stamped], ms: u64
                 duration(ms)
             );
         }
+    }
+    let lockstep = events.iter().rev().find_map(|stamped| match &stamped.event {
+        Event::Lockstep { package, location, unchanged: false, repo_file, .. } => {
+            Some((package, location, repo_file))
+        }
+        _ => None,
+    });
+    if let Some((package, location, repo_file)) = lockstep {
+        let repo_file = repo_file.as_deref().unwrap_or("drivetrain.repo");
+        let _ = writeln!(
+            text,
+            "With its kernels, in their stead:  dnf config-manager --add-repo {location}{repo_file} && dnf install {package}"
+        );
     }
     text
 }

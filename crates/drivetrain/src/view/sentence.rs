@@ -74,10 +74,29 @@ pub fn sentence(event: &Event) -> Option<(Tone, String)> {
                 from_train
             ),
         ),
+        Event::Booted { modules, loaded, by, functional, problems, ms, .. } => {
+            let how =
+                format!("booted by {by} in {}: {loaded} of {}", duration(*ms), count(*modules, "module"));
+            let works = functional.as_ref().map(|what| format!("; {what}")).unwrap_or_default();
+            if problems.is_empty() {
+                (Tone::Good, format!("{how} loaded{works}"))
+            } else {
+                (Tone::Bad, format!("{how} loaded{works}; {} found", count(problems.len(), "problem")))
+            }
+        }
         Event::Publishing { doing } => (Tone::Plain, doing.clone()),
         Event::Published { location, version, unchanged, .. } => {
             let what = if *unchanged { "is served already" } else { "is served" };
             (Tone::Good, format!("version {version} {what} at {location}"))
+        }
+        Event::Lockstep { package, location, version, unchanged, .. } => {
+            let what = if *unchanged { "is served already" } else { "is served" };
+            (
+                Tone::Good,
+                format!(
+                    "{package} holds kernels and drivers together: version {version} {what} at {location}"
+                ),
+            )
         }
         Event::MachineAsked { lease, provider, expires } => (
             Tone::Plain,

@@ -32,14 +32,27 @@ impl<'a> Node<'a> {
         Self { site, directory }
     }
 
+    /// Has this `dnf.conf`.
+    pub fn with_configuration(self, text: &str) -> Self {
+        std::fs::write(self.directory.join("dnf.conf"), text).unwrap();
+        self
+    }
+
     /// Adds the train's repositories, signatures and all.
     pub fn with_train(self) -> Self {
+        let settings = &self.site.settings;
+        self.with_train_of(&settings.baseos, &settings.appstream)
+    }
+
+    /// Adds them at a snapshot, in place of another one.
+    pub fn with_train_at(self, snapshot: &str) -> Self {
+        self.with_train_of(snapshot, snapshot)
+    }
+
+    fn with_train_of(self, baseos: &str, appstream: &str) -> Self {
         let lab = &self.site.lab.directory;
         let mut text = String::new();
-        for (id, name, snapshot) in [
-            ("baseos", "BaseOS", &self.site.settings.baseos),
-            ("appstream", "AppStream", &self.site.settings.appstream),
-        ] {
+        for (id, name, snapshot) in [("baseos", "BaseOS", baseos), ("appstream", "AppStream", appstream)] {
             text.push_str(&format!(
                 "[{id}]\nname={id}\nbaseurl=file://{}/www/train/{name}/x86_64/os/{snapshot}/\ngpgcheck=1\n\
                  gpgkey=file://{}/www/keys/RPM-GPG-KEY-train\n",
@@ -61,6 +74,11 @@ impl<'a> Node<'a> {
     /// Writes one of the files in `/etc/yum.repos.d`.
     pub fn write_repository_file(&self, name: &str, text: &str) {
         std::fs::write(self.directory.join("repos").join(name), text).unwrap();
+    }
+
+    /// Removes one of them.
+    pub fn remove_repository_file(&self, name: &str) {
+        std::fs::remove_file(self.directory.join("repos").join(name)).unwrap();
     }
 
     pub fn root(&self) -> PathBuf {

@@ -145,8 +145,12 @@ pub struct Settings {
     pub channels: Vec<String>,
     /// `publish.sign`, as a YAML mapping.
     pub sign: Option<String>,
+    /// `publish.lockstep`, as a YAML mapping.
+    pub lockstep: Option<String>,
     /// The `builder` section, as YAML.
     pub builder: Option<String>,
+    /// The `prove` section, as a YAML mapping.
+    pub prove: Option<String>,
     /// The `matrix` section, as YAML.
     pub matrix: Option<String>,
 }
@@ -182,7 +186,9 @@ impl Settings {
             publish_to: None,
             channels: Vec::new(),
             sign: None,
+            lockstep: None,
             builder: None,
+            prove: None,
             matrix: None,
         }
     }
@@ -279,6 +285,9 @@ impl Settings {
         if let Some(builder) = &self.builder {
             writeln!(text, "\nbuilder:\n{builder}").unwrap();
         }
+        if let Some(prove) = &self.prove {
+            writeln!(text, "\nprove: {prove}").unwrap();
+        }
         match &self.publish_to {
             Some(section) => writeln!(text, "\npublish:\n{section}").unwrap(),
             None => writeln!(text, "\npublish:\n  directory:\n    path: {}", self.publish.display()).unwrap(),
@@ -291,6 +300,9 @@ impl Settings {
         }
         if let Some(sign) = &self.sign {
             writeln!(text, "  sign: {sign}").unwrap();
+        }
+        if let Some(lockstep) = &self.lockstep {
+            writeln!(text, "  lockstep: {lockstep}").unwrap();
         }
         if let Some(matrix) = &self.matrix {
             writeln!(text, "\nmatrix:\n{matrix}").unwrap();

@@ -148,6 +148,7 @@ pub(crate) fn build(
         run: publication.run.clone(),
         made: publication.change.at,
         verdicts: publication.verdicts,
+        lockstep: publication.lockstep.clone(),
         repomd: written.repomd,
         signed,
         packages: written

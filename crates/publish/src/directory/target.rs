@@ -298,6 +298,7 @@ impl DirectoryTarget {
             lock: manifest.lock,
             run: manifest.run,
             verdicts: manifest.verdicts,
+            lockstep: manifest.lockstep,
             replace: true,
             accept: Accept::default(),
             change: change.clone(),
@@ -513,6 +514,14 @@ impl Target for DirectoryTarget {
         let places = Places::new(&self.root, path);
         let version = places.served()?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
         Ok(check(&places.version(version), &places.manifest(version)?)?.0)
+    }
+
+    fn packages(&self, path: &RepositoryPath, _into: &Path) -> Result<Vec<PathBuf>> {
+        let places = Places::new(&self.root, path);
+        let version = places.served()?.ok_or_else(|| PublishError::NotServed(path.clone()))?;
+        let (directory, manifest) = (places.version(version), places.manifest(version)?);
+        check(&directory, &manifest)?;
+        Ok(manifest.packages.iter().map(|package| directory.join(&package.file.location)).collect())
     }
 
     fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {

@@ -152,6 +152,7 @@ impl PulpTarget {
             made: publication.change.at,
             packages: publication.rpms.len(),
             verdicts: publication.verdicts,
+            lockstep: publication.lockstep.clone(),
             signed_by: None,
         }
     }

@@ -8,7 +8,7 @@ use drivetrain_model::{Architecture, Cell, DriverVersion, KernelRelease, RunId, 
 use drivetrain_pulp::{Href, Labels};
 use url::form_urlencoded;
 
-use crate::{Action, Address, HistoryEntry, Record, Verdicts};
+use crate::{Action, Address, BootedWith, HistoryEntry, Lockstep, Record, Verdicts};
 
 /// Marks what drivetrain made.
 pub(super) const MARK: &str = "drivetrain";
@@ -65,6 +65,17 @@ impl Noted {
                 ("installed", verdicts.installed.to_string()),
                 ("from_train", verdicts.from_train.to_string()),
             ]);
+            if let Some(booted) = &verdicts.booted {
+                parts.extend([
+                    ("booted", booted.modules.to_string()),
+                    ("boot_problems", booted.problems.to_string()),
+                    ("boot_functional", booted.functional.to_string()),
+                ]);
+            }
+        }
+        if let Some(lockstep) = &record.lockstep {
+            let kernels: Vec<&str> = lockstep.kernels.iter().map(KernelRelease::as_str).collect();
+            parts.extend([("lockstep", lockstep.package.clone()), ("kernels", kernels.join(" "))]);
         }
         encode(&parts)
     }
@@ -73,14 +84,30 @@ impl Noted {
     pub(super) fn decode(text: &str) -> Option<Self> {
         let parts = decode(text);
         let part = |key: &str| parts.get(key).map(String::as_str);
+        let booted = || {
+            Some(BootedWith {
+                modules: number(part("booted"))?,
+                problems: number(part("boot_problems"))?,
+                functional: part("boot_functional")? == "true",
+            })
+        };
         let verdicts = || {
             Some(Verdicts {
                 modules: number(part("modules"))?,
                 symbols: number(part("symbols"))?,
                 installed: number(part("installed"))?,
                 from_train: number(part("from_train"))?,
+                booted: booted(),
             })
         };
+        let lockstep = part("lockstep").map(|package| Lockstep {
+            package: package.to_owned(),
+            kernels: part("kernels")
+                .unwrap_or_default()
+                .split(' ')
+                .filter_map(|kernel| KernelRelease::parse(kernel).ok())
+                .collect(),
+        });
         let cell = Cell {
             train: TrainName::parse(part("train")?).ok()?,
             arch: Architecture::parse(part("arch")?).ok()?,
@@ -99,6 +126,7 @@ impl Noted {
                 made: part("made")?.parse().ok()?,
                 packages: number(part("packages"))?,
                 verdicts: verdicts(),
+                lockstep,
                 signed_by: None,
             },
         })
@@ -235,8 +263,19 @@ fn change_label(number: u64) -> String {
 
 /// For whoever looks with another tool.
 fn in_words(verdicts: &Verdicts) -> String {
+    let booted = match &verdicts.booted {
+        None => String::new(),
+        Some(booted) => {
+            let works = if booted.functional { " and work" } else { "" };
+            let wrong = match booted.problems {
+                0 => String::new(),
+                problems => format!("; problems: {problems}"),
+            };
+            format!("; {} load in the booted kernel{works}{wrong}", booted.modules)
+        }
+    };
     format!(
-        "{} modules with {} symbols fit the kernel; {} packages install with {} of the train",
+        "{} modules with {} symbols fit the kernel; {} packages install with {} of the train{booted}",
         verdicts.modules, verdicts.symbols, verdicts.installed, verdicts.from_train
     )
 }
@@ -283,7 +322,14 @@ mod tests {
                 run: RunId::parse("20261124T031500Z-k3x9").unwrap(),
                 made: "2026-11-24T03:15:00Z".parse().unwrap(),
                 packages: 32,
-                verdicts: Some(Verdicts { modules: 18, symbols: 2945, installed: 14, from_train: 27 }),
+                verdicts: Some(Verdicts {
+                    modules: 18,
+                    symbols: 2945,
+                    installed: 14,
+                    from_train: 27,
+                    booted: Some(BootedWith { modules: 18, problems: 0, functional: true }),
+                }),
+                lockstep: None,
                 signed_by: None,
             },
         }
@@ -329,6 +375,16 @@ mod tests {
         assert_eq!(versions, (11..=60).collect::<Vec<_>>());
         assert_eq!(labels.get("team").map(String::as_str), Some("storage"));
         assert_eq!(served(&labels), Some(noted(60)));
+    }
+
+    #[test]
+    fn the_kernels_of_a_repository_for_several_survive_their_label() {
+        let mut noted = noted(3);
+        noted.record.lockstep = Some(Lockstep {
+            package: "doca-ofed-lockstep".to_owned(),
+            kernels: ["6.1.0-56-cloud", "6.1.0-55-cloud"].map(|text| text.parse().unwrap()).to_vec(),
+        });
+        assert_eq!(Noted::decode(&noted.encode()), Some(noted));
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use drivetrain_model::{Package, Sha256Digest};
 use drivetrain_pulp::{Content, Distribution, GuardAccess};
@@ -17,6 +18,8 @@ use crate::{Check, Depth, PublishError, RepositoryPath, Result};
 const MAX_REPOMD: u64 = 1 << 20;
 /// A repository of one cell; the metadata of all of BaseOS are 30 MB.
 const MAX_METADATA: u64 = 64 << 20;
+/// All packages of a repository that are brought here: a kernel with its driver is a few hundred MB.
+const MAX_PACKAGES: u64 = 16 << 30;
 
 /// What a repository says of itself.
 pub(super) struct Listing {
@@ -128,6 +131,32 @@ impl PulpTarget {
             return Ok(Ok(bytes));
         }
         Err(self.damaged(format!("{} is not what repomd.xml says", record.location), None))
+    }
+
+    /// Brings the packages that are served at a path into a directory, each verified by the checksum of the metadata.
+    pub(super) async fn bring(&self, path: &RepositoryPath, into: &Path) -> Result<Vec<PathBuf>> {
+        let (distribution, noted) = self.served_distribution(path).await?;
+        let content = self.content(&distribution).await?;
+        let listing = self.listing(&content, path).await?;
+        require_noted(path, &listing, &noted)?;
+        let total: u64 = listing.packages.iter().map(|package| package.size).sum();
+        if total > MAX_PACKAGES {
+            let what = format!("it lists {total} bytes of packages, more than {MAX_PACKAGES}");
+            return Err(PublishError::ReadBack { path: path.clone(), what });
+        }
+        let mut files = Vec::new();
+        for package in &listing.packages {
+            let bytes = content.read(&package.location, package.size).await?;
+            let digest = Sha256Digest::of(&bytes);
+            if package.checksum.as_sha256() != Some(digest) {
+                let what = format!("{} is not what the metadata say", package.location);
+                return Err(PublishError::ReadBack { path: path.clone(), what });
+            }
+            let file = into.join(format!("{digest}.rpm"));
+            fs_err::write(&file, bytes)?;
+            files.push(file);
+        }
+        Ok(files)
     }
 
     /// Reads back what is served at a path, and compares it with what was noted when it was published.

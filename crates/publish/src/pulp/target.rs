@@ -1,6 +1,7 @@
 //! [`PulpTarget`].
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use drivetrain_model::Sha256Digest;
 use drivetrain_pulp::Client;
@@ -159,6 +160,10 @@ impl Target for PulpTarget {
 
     fn check(&self, path: &RepositoryPath, depth: Depth) -> Result<Check> {
         self.runtime.block_on(self.check_served(path, depth))
+    }
+
+    fn packages(&self, path: &RepositoryPath, into: &Path) -> Result<Vec<PathBuf>> {
+        self.runtime.block_on(self.bring(path, into))
     }
 
     fn history(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {

@@ -63,6 +63,7 @@ pub fn publication(rpms: &[PathBuf], lock: &str) -> Publication {
         lock: Sha256Digest::of(lock.as_bytes()),
         run: RunId::parse(&format!("run-{lock}")).unwrap(),
         verdicts: None,
+        lockstep: None,
         replace: false,
         accept: Accept::default(),
         change: change("tester@lab"),

@@ -1,0 +1,427 @@
+//! Signatures of modules: made on this host, after the build and before the proof, whatever host builds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_config::{Config, ModuleHash, ModuleSigner, SignBy};
+use drivetrain_model::{ExitCode, Sha256Digest};
+use drivetrain_modsign::{
+    Certificate, Compression, Endorsement, HashKind, KeyFile, ModuleDigest, RawSignature, Request,
+    RequestedModule, SignatureStore, Signer, Token, compress_as, content_of, sign_module, unpack,
+};
+use drivetrain_prove::{Limits, ModuleFile, read_modules};
+use drivetrain_rpmfile::{Changes, FileFact, FileKind, PayloadLimits, rewrite};
+use fs_err as fs;
+use jiff::{Timestamp, ToSpan as _};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::stage::blocking;
+use crate::stage::build::Built;
+use crate::stage::plan::Planned;
+use crate::state::StateDirectory;
+
+/// Keys and certificates are a few kilobytes.
+const MAX_FILE: u64 = 64 << 10;
+/// How long a command may take for one signature: somebody may have to press a button.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// No module is larger.
+const MAX_MODULE: usize = 1 << 30;
+/// A certificate that ends within this many days is told of.
+const SOON: i64 = 30;
+
+/// The certificates that modules are signed for, each with who signs.
+pub struct ModuleSigning(Vec<Configured>);
+
+struct Configured {
+    certificate: Certificate,
+    hash: HashKind,
+    /// Absent where another host signs.
+    signer: Option<Box<dyn Signer>>,
+}
+
+/// Reads certificates and keys, and tries whether they belong together; nothing where modules are not signed.
+pub fn read(config: &Config) -> Result<Option<ModuleSigning>> {
+    let signers = &config.driver.module_signing;
+    if signers.is_empty() {
+        return Ok(None);
+    }
+    let configured: Vec<Configured> = signers.iter().map(configured).collect::<Result<_>>()?;
+    for (position, one) in configured.iter().enumerate() {
+        if configured.iter().take(position).any(|other| other.certificate == one.certificate) {
+            let message = format!("driver.module_signing has the certificate {} twice", one.certificate);
+            return Err(Failure::new(ExitCode::Usage, message));
+        }
+    }
+    Ok(Some(ModuleSigning(configured)))
+}
+
+fn configured(signer: &ModuleSigner) -> Result<Configured> {
+    let certificate = read_certificate(&signer.certificate)?;
+    certificate.check(Timestamp::now()).map_err(|error| {
+        let message = format!("the certificate {} cannot be signed for", signer.certificate);
+        Failure::because(ExitCode::Usage, message, &error)
+            .next("name another in driver.module_signing, or make one with `drivetrain sign --new-key`")
+    })?;
+    let hash = match signer.hash {
+        ModuleHash::Sha256 => HashKind::Sha256,
+        ModuleHash::Sha512 => HashKind::Sha512,
+    };
+    let by: Option<Box<dyn Signer>> = match &signer.by {
+        SignBy::Key { file, passphrase } => {
+            let passphrase = passphrase.as_ref().map(|passphrase| passphrase.expose());
+            Some(Box::new(read_key(file, passphrase, &certificate)?))
+        }
+        SignBy::Pkcs11 { module, token, label, pin } => {
+            let token = Token::open(module, token, label, pin.expose()).map_err(|error| {
+                Failure::because(ExitCode::Usage, "the token of driver.module_signing cannot be used", &error)
+            })?;
+            probe(&token, &certificate, hash)?;
+            Some(Box::new(token))
+        }
+        SignBy::Command(words) => {
+            let fingerprint = certificate.fingerprint().to_string();
+            Some(Box::new(drivetrain_modsign::SigningCommand::new(words.clone(), fingerprint, COMMAND_LIMIT)))
+        }
+        SignBy::Exchange => None,
+    };
+    Ok(Configured { certificate, hash, signer: by })
+}
+
+/// What a token has by the name of a key may be another key.
+fn probe(token: &Token, certificate: &Certificate, hash: HashKind) -> Result<()> {
+    let digest = ModuleDigest::of(hash, b"probe");
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let message = format!("{} is not to be signed with for {certificate}", token.describe());
+        Failure::because(ExitCode::Usage, message, error)
+    };
+    let made = token.sign(std::slice::from_ref(&digest)).map_err(|error| failed(&error))?;
+    let signature = made.first().map(Vec::as_slice).unwrap_or_default();
+    certificate.verify(&digest, signature).map_err(|error| failed(&error))
+}
+
+/// Reads a certificate from its file.
+pub fn read_certificate(file: &Utf8Path) -> Result<Certificate> {
+    let bytes = read_small(file, "certificate")?;
+    Certificate::read(&bytes).map_err(|error| {
+        Failure::because(ExitCode::Usage, format!("the certificate {file} cannot be used"), &error)
+            .next("make one with `drivetrain sign --new-key`")
+    })
+}
+
+/// Reads a key from its file, and requires that it is the certificate's.
+pub fn read_key(file: &Utf8Path, passphrase: Option<&str>, certificate: &Certificate) -> Result<KeyFile> {
+    let bytes = read_small(file, "key")?;
+    let text = String::from_utf8_lossy(&bytes);
+    let key = KeyFile::read(&text, passphrase, format!("the key {file}"));
+    key.and_then(|key| key.require(certificate).map(|()| key)).map_err(|error| {
+        let failure = Failure::because(ExitCode::Usage, format!("the key {file} cannot be used"), &error);
+        match error {
+            drivetrain_modsign::KeyError::Locked => {
+                failure.next("name an environment variable that has its passphrase")
+            }
+            drivetrain_modsign::KeyError::Passphrase => {
+                failure.next("see what is in the variable with its passphrase")
+            }
+            _ => failure,
+        }
+    })
+}
+
+fn read_small(file: &Utf8Path, what: &str) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(file).and_then(|open| open.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(
+        |error| Failure::because(ExitCode::Usage, format!("the {what} {file} cannot be read"), &error),
+    )?;
+    Ok(bytes)
+}
+
+impl ModuleSigning {
+    /// For the lock and for people: name, fingerprint and hash of each.
+    pub fn in_words(&self) -> String {
+        let mut words = String::new();
+        for one in &self.0 {
+            let separator = if words.is_empty() { "" } else { "; " };
+            let (certificate, hash) = (&one.certificate, one.hash);
+            let _ =
+                write!(words, "{separator}{} ({}, {hash})", certificate.name(), certificate.fingerprint());
+        }
+        words
+    }
+
+    /// What a person should know of the certificates.
+    pub fn warnings(&self) -> Vec<String> {
+        let soon = Timestamp::now() + (SOON * 24).hours();
+        let ending = self.0.iter().filter(|one| one.certificate.not_after() < soon);
+        ending
+            .map(|one| {
+                format!(
+                    "the certificate {} that modules are signed for ends at {}: sign for the next one besides, so \
+                     that machines can enrol it first",
+                    one.certificate,
+                    one.certificate.not_after()
+                )
+            })
+            .collect()
+    }
+
+    /// The certificates.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.0.iter().map(|one| one.certificate.clone()).collect()
+    }
+
+    /// The certificates as machines enrol them, by file name.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let file = |one: &Configured| {
+            let short = one.certificate.fingerprint().short().to_string();
+            (format!("module-signing-{short}.der"), one.certificate.der().to_vec())
+        };
+        self.0.iter().map(file).collect()
+    }
+}
+
+/// Where signatures are kept.
+pub fn store(state: &StateDirectory) -> SignatureStore {
+    SignatureStore::new(state.signatures())
+}
+
+/// Where it is kept what is to be signed elsewhere.
+pub fn request_file(state: &StateDirectory, certificate: &Certificate) -> Utf8PathBuf {
+    state.signatures().join(format!("{}.request.json", certificate.fingerprint()))
+}
+
+/// What was signed, for the evidence.
+#[derive(Debug, Serialize)]
+pub struct SignedModule {
+    /// The package.
+    package: String,
+    /// Where that installs it.
+    module: String,
+    /// What was signed, by certificate.
+    signatures: Vec<SignedFor>,
+}
+
+#[derive(Debug, Serialize)]
+struct SignedFor {
+    certificate: String,
+    fingerprint: Sha256Digest,
+    serial: String,
+    digest: ModuleDigest,
+}
+
+/// What became of the packages.
+pub struct Signed {
+    /// What was signed.
+    pub modules: Vec<SignedModule>,
+    /// Where the packages are, for as long as this lives.
+    _directory: TempDir,
+}
+
+/// Signs the modules of what was built: the packages are written anew, with nothing else changed in them.
+pub async fn make(context: &Context, planned: &Planned, mut built: Built) -> Result<(Built, Option<Signed>)> {
+    let Some(signing) = planned.module_signing.clone() else { return Ok((built, None)) };
+    for warning in signing.warnings() {
+        context.reporter.warn(warning);
+    }
+    let directory =
+        context.state.scratch_directory().map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+    let packages: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
+    let (place, state) = (directory.path().to_owned(), context.state.clone());
+    let purpose = planned.plan.cell.to_string();
+    let (written, modules) =
+        blocking(move || sign_all(&signing, &state, &packages, &place, purpose)).await??;
+    for component in &mut built.report.components {
+        for package in &mut component.packages {
+            if let Some(signed) = written.get(&package.path) {
+                package.path.clone_from(&signed.path);
+                (package.size, package.sha256) = (signed.size, signed.sha256);
+            }
+        }
+    }
+    Ok((built, Some(Signed { modules, _directory: directory })))
+}
+
+/// A package with signed modules.
+struct Written {
+    path: Utf8PathBuf,
+    size: u64,
+    sha256: Sha256Digest,
+}
+
+type Signatures = BTreeMap<ModuleDigest, RawSignature>;
+
+fn sign_all(
+    signing: &ModuleSigning,
+    state: &StateDirectory,
+    packages: &[Utf8PathBuf],
+    place: &Path,
+    purpose: String,
+) -> Result<(BTreeMap<Utf8PathBuf, Written>, Vec<SignedModule>)> {
+    let of = |error: &(dyn std::error::Error + 'static)| Failure::of(ExitCode::Proof, error);
+    let found = read_modules(packages, &Limits::default()).map_err(|error| of(&error))?;
+    let mut signatures: Vec<Signatures> = Vec::new();
+    for one in &signing.0 {
+        signatures.push(obtain(one, state, &found.modules, &purpose)?);
+    }
+    let mut written = BTreeMap::new();
+    for (position, package) in packages.iter().enumerate() {
+        if found.without.contains(package) {
+            continue;
+        }
+        let to = place.join(position.to_string());
+        fs::create_dir(&to).map_err(|error| of(&error))?;
+        let to = to.join(package.file_name().unwrap_or("package.rpm"));
+        let mut changes = SignModules { signing, signatures: &signatures };
+        rewrite(package.as_std_path(), &to, &PayloadLimits::default(), &mut changes).map_err(|error| {
+            Failure::because(ExitCode::Proof, format!("the modules of {package} cannot be signed"), &error)
+        })?;
+        let path = Utf8PathBuf::from_path_buf(to)
+            .map_err(|_| Failure::new(ExitCode::Usage, "the state directory's name is not UTF-8"))?;
+        let bytes = fs::read(&path).map_err(|error| of(&error))?;
+        let (size, sha256) = (bytes.len() as u64, Sha256Digest::of(&bytes));
+        written.insert(package.clone(), Written { path, size, sha256 });
+    }
+    let modules = found.modules.iter().map(|module| signed_module(signing, module)).collect::<Result<_>>()?;
+    Ok((written, modules))
+}
+
+fn obtain(
+    one: &Configured,
+    state: &StateDirectory,
+    modules: &[ModuleFile],
+    purpose: &str,
+) -> Result<Signatures> {
+    let store = store(state);
+    let digests: Vec<ModuleDigest> =
+        modules.iter().map(|module| digest_of(one.hash, module)).collect::<Result<_>>()?;
+    let Some(signer) = &one.signer else { return exchanged(one, state, modules, &digests, purpose) };
+    let made = store.obtain(&one.certificate, &digests, signer.as_ref()).map_err(|error| {
+        Failure::because(ExitCode::Publish, "the modules cannot be signed; nothing was published", &error)
+            .next("run again when whatever signs is well: what is built is kept, and so are good signatures")
+    })?;
+    Ok(digests.into_iter().zip(made).collect())
+}
+
+/// The signatures that came back from another host; or what is to be taken there.
+fn exchanged(
+    one: &Configured,
+    state: &StateDirectory,
+    modules: &[ModuleFile],
+    digests: &[ModuleDigest],
+    purpose: &str,
+) -> Result<Signatures> {
+    let store = store(state);
+    let mut signatures = Signatures::new();
+    let mut missing = Vec::new();
+    for (module, digest) in modules.iter().zip(digests) {
+        match store.get(&one.certificate, digest) {
+            Some(signature) => drop(signatures.insert(digest.clone(), signature)),
+            None => missing.push(RequestedModule {
+                package: module.package.clone().unwrap_or_default(),
+                module: module.path.clone(),
+                digest: digest.clone(),
+            }),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(signatures);
+    }
+    let count = missing.len();
+    let file = request_file(state, &one.certificate);
+    // What other cells wait for stays in it.
+    if let Ok(bytes) = fs::read(&file)
+        && let Ok(before) = Request::read(&bytes)
+    {
+        let waits = |module: &RequestedModule| store.get(&one.certificate, &module.digest).is_none();
+        missing.extend(
+            before.modules.into_iter().filter(waits).filter(|module| module.digest.hash() == one.hash),
+        );
+    }
+    let request = Request::new(&one.certificate, one.hash, purpose.to_owned(), missing);
+    let kept = |error: &(dyn std::error::Error + 'static)| {
+        Failure::because(ExitCode::Failure, format!("what is to be signed cannot be kept in {file}"), error)
+    };
+    let text = request.write().map_err(|error| kept(&error))?;
+    fs::create_dir_all(state.signatures())
+        .and_then(|()| fs::write(&file, text))
+        .map_err(|error| kept(&error))?;
+    let (noun, verb) = if count == 1 { ("module", "has") } else { ("modules", "have") };
+    Err(Failure::new(
+        ExitCode::Publish,
+        format!("{count} {noun} {verb} no signature by {} yet; nothing was published", one.certificate),
+    )
+    .next(
+        "write what is to be signed with `drivetrain sign --export FILE`, sign it where the key is with `drivetrain \
+         sign --offline FILE`, take the answer in with `drivetrain sign --import FILE`, and run again: what is built \
+         is kept",
+    ))
+}
+
+fn digest_of(hash: HashKind, module: &ModuleFile) -> Result<ModuleDigest> {
+    let content = content_of(&module.bytes)
+        .map_err(|error| Failure::because(ExitCode::Proof, format!("{module} cannot be signed"), &error))?;
+    Ok(ModuleDigest::of(hash, content))
+}
+
+fn signed_module(signing: &ModuleSigning, module: &ModuleFile) -> Result<SignedModule> {
+    let signed = |one: &Configured| {
+        Ok(SignedFor {
+            certificate: one.certificate.name(),
+            fingerprint: one.certificate.fingerprint(),
+            serial: one.certificate.serial(),
+            digest: digest_of(one.hash, module)?,
+        })
+    };
+    Ok(SignedModule {
+        package: module.package.clone().unwrap_or_default(),
+        module: module.path.clone(),
+        signatures: signing.0.iter().map(signed).collect::<Result<_>>()?,
+    })
+}
+
+/// Puts signatures into the modules of a package.
+struct SignModules<'a> {
+    signing: &'a ModuleSigning,
+    signatures: &'a [Signatures],
+}
+
+impl Changes for SignModules<'_> {
+    fn wants(&self, file: &FileFact) -> bool {
+        const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
+        file.kind == FileKind::Regular
+            && !file.ghost
+            && ENDINGS.iter().any(|ending| file.path.ends_with(ending))
+    }
+
+    fn content(&mut self, _: &FileFact, content: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let compression = Compression::detect(content);
+        let module = unpack(content, MAX_MODULE).map_err(io::Error::other)?;
+        let bare = content_of(&module).map_err(io::Error::other)?;
+        let mut endorsements = Vec::new();
+        for (one, signatures) in self.signing.0.iter().zip(self.signatures) {
+            let signature = signatures
+                .get(&ModuleDigest::of(one.hash, bare))
+                .ok_or_else(|| io::Error::other("it is not the module that was signed"))?;
+            endorsements.push(Endorsement { certificate: &one.certificate, hash: one.hash, signature });
+        }
+        let signed = sign_module(bare, &endorsements).map_err(io::Error::other)?;
+        compress_as(compression, signed).map(Some).map_err(io::Error::other)
+    }
+}
+
+/// The modules that do not carry good signatures of all these certificates, a line each.
+pub fn unsigned(modules: &[ModuleFile], certificates: &[Certificate]) -> Vec<String> {
+    let certificates: Vec<&Certificate> = certificates.iter().collect();
+    let wrong = modules.iter().filter_map(|module| {
+        let error = drivetrain_modsign::verify_module(&module.bytes, &certificates).err()?;
+        Some(format!("{module}: {}", Failure::of(ExitCode::Proof, &error).one_line()))
+    });
+    wrong.collect()
+}

@@ -1,0 +1,77 @@
+//! What is installed to be booted.
+
+use drivetrain_config::Config;
+use drivetrain_model::{InputRole, KernelRelease, LockedInput, Nevra};
+use drivetrain_solve::{Closure, RepositoryIndex, Role, Want, World, closure};
+
+use crate::refusal::{chain, url_of};
+use crate::{Inventories, Refusal, options, wants};
+
+/// The packages of a system that is booted with what is to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootSet {
+    /// Those that are to be published.
+    pub own: Vec<Nevra>,
+    /// Those of the train.
+    pub train: Vec<LockedInput>,
+}
+
+/// Finds the packages: what is installed together of what is to be published, with what that needs of the train; the
+/// kernel's modules, since what the published ones need may be in any of its packages; and `also`, where it is to be had.
+///
+/// # Errors
+/// Where what is to be published cannot be installed together.
+pub fn boot_set(
+    config: &Config,
+    inventories: &Inventories,
+    own: &RepositoryIndex,
+    wanted: &[String],
+    kernel: &KernelRelease,
+    also: &[&str],
+) -> Result<BootSet, Refusal> {
+    let world = inventories.without_vendor(config, own);
+    let wanted = wants(&world, wanted)?;
+    let modules = ["kernel-modules-core", "kernel-modules"].map(|name| format!("{name}-uname-r = {kernel}"));
+    let besides = modules.iter().map(String::as_str).chain(also.iter().copied());
+    let besides: Vec<Want> = besides.filter_map(|text| Want::find(&world, text).ok()).collect();
+    let all: Vec<Want> = wanted.iter().chain(&besides).cloned().collect();
+    // What comes besides is left out where it does not go with the others.
+    let closure = closure(&world, &all, &options(None)).or_else(|_| closure(&world, &wanted, &options(None)));
+    let closure = closure.map_err(|unsolvable| {
+        Refusal::new(
+            format!("what was built cannot be installed to be booted:{}", chain(&unsolvable)),
+            "add the repository that has what is missing to train.repositories",
+        )
+    })?;
+    of_closure(config, &world, &closure)
+}
+
+fn of_closure(config: &Config, world: &World<'_>, closure: &Closure) -> Result<BootSet, Refusal> {
+    let mut set = BootSet { own: Vec::new(), train: Vec::new() };
+    for id in &closure.solution {
+        let package = world.package(*id);
+        if world.role(*id) != Role::Train {
+            set.own.push(package.nevra);
+            continue;
+        }
+        let repository = &world.repository(*id).id;
+        let found = config.repositories().find(|(other, _)| other == repository);
+        let Some((id, settings)) = found else {
+            return Err(Refusal::new(
+                format!("{} is of no repository", package.nevra),
+                "tell the developers",
+            ));
+        };
+        let url = url_of(&package.nevra, &package.location, &settings.url, id.as_str())
+            .map_err(|problem| Refusal::all(vec![problem]))?;
+        set.train.push(LockedInput {
+            role: InputRole::BuildRoot,
+            nevra: package.nevra,
+            repository: Some(id),
+            url,
+            size: package.size,
+            checksum: package.checksum,
+        });
+    }
+    Ok(set)
+}
