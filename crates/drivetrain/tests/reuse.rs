@@ -121,6 +121,10 @@ fn what_was_built_for_the_kernel_before_is_packaged_for_the_next_and_installs_th
     site.run(&["run"]).succeeds();
     let text = site.run(&["plan"]).succeeds().stdout;
     assert!(text.contains("Nothing to do"), "{text}");
+    assert!(text.contains("packaged for this kernel before"), "{text}");
+    // What is at hand is at hand for who publishes it elsewhere, too.
+    let elsewhere = format!("publish.directory.path={}", site.path("elsewhere").display());
+    site.run(&["push", "--set", &elsewhere]).succeeds();
 
     // A build for this kernel makes the same packages, and modules that differ in what they say they are for.
     let ours: Vec<PathBuf> = packages(&site, &newer);

@@ -195,7 +195,10 @@ async fn existing(context: &Context, config: &Config, path: &RepositoryPath) -> 
         Existing { target: target_words(config), path: path.to_string(), ..Existing::default() };
     for entry in ComponentCache::new(context.state.components()).entries() {
         existing.finished.insert(entry.key);
-        existing.estimates.insert(entry.component, entry.ms);
+        // To package another kernel's build takes no time, and says nothing of what a build takes.
+        if entry.repackaged.is_none() {
+            existing.estimates.insert(entry.component, entry.ms);
+        }
     }
     let state = publish::ask(context, config, path, |target, path| target.state(path)).await?.flatten();
     existing.served = state.and_then(|served| {

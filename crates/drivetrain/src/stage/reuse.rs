@@ -26,13 +26,17 @@ pub async fn choose(
     families: &BTreeMap<ComponentName, Sha256Digest>,
     plan: &mut Plan,
 ) -> Result<()> {
-    if config.driver.reuse == Reuse::Never || plan.is_done() {
+    if config.driver.reuse == Reuse::Never {
         return Ok(());
     }
     let cache = ComponentCache::new(context.state.components());
     let finished = cache.entries();
     for candidates in reuse_candidates(plan, families, &finished) {
         for candidate in candidates {
+            // Where it is served already nobody asks for a verdict: only what is at hand is said to be.
+            if plan.is_done() && !is_at_hand(&cache, &candidate) {
+                continue;
+            }
             let found = judge(context, config, selection, &cache, &finished, &candidate).await?;
             let taken = !matches!(found, ReuseVerdict::Differs { .. });
             plan.reuse.push(PlannedReuse {
@@ -49,6 +53,11 @@ pub async fn choose(
     Ok(())
 }
 
+/// Whether a candidate was taken before, and is there.
+fn is_at_hand(cache: &ComponentCache, candidate: &ReuseCandidate) -> bool {
+    candidate.components.iter().all(|component| cache.contains(&component.key))
+}
+
 /// Whether the kernel loads the modules of a candidate, and finds in them nothing that differs.
 async fn judge(
     context: &Context,
@@ -59,7 +68,7 @@ async fn judge(
     candidate: &ReuseCandidate,
 ) -> Result<ReuseVerdict> {
     // Their keys say of which build and for which kernel: what is there was found to be the same before.
-    if candidate.components.iter().all(|component| cache.contains(&component.key)) {
+    if is_at_hand(cache, candidate) {
         return Ok(ReuseVerdict::Taken);
     }
     let devel = context.unless_cancelled(fetch::kernel_devel(context, config, selection)).await?;
