@@ -1,15 +1,15 @@
 //! A package without files: all that it does is what it asks for.
 
-use std::io;
 use std::path::Path;
 
-use drivetrain_model::{Capability, Comparison, Evr};
-use rpm::{BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, PackageBuilder, Timestamp};
+use drivetrain_model::{Capability, Evr};
+use rpm::{BuildConfig, CompressionWithLevel, PackageBuilder, Timestamp};
 use tempfile::NamedTempFile;
 
+use crate::Result;
 use crate::error::name_of;
 use crate::header::facts;
-use crate::{Problem, Result, verify_digests};
+use crate::write::{dependency, write_whole};
 
 /// A package that has dependencies and no files, as it shall be. The same of these is the same file, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +38,11 @@ impl MetaPackage {
     /// # Errors
     /// Where a text is none that a package can have, or the file cannot be written.
     pub fn write(&self, to: &Path) -> Result<()> {
-        let name = name_of(to);
-        let package = self.builder().build().map_err(|error| facts(&error).of(&name))?;
-        let file = unfinished(&package, to).map_err(|problem| problem.of(&name))?;
-        verify_digests(file.path())?;
-        let unwritten = |error: io::Error| Problem::Write { path: name.clone(), source: error }.of(&name);
-        file.persist(to).map_err(|error| unwritten(error.error))?;
-        Ok(())
+        let written = self.builder().build().map_err(|error| facts(&error)).and_then(|package| {
+            let write = |file: &mut NamedTempFile| package.write(file).map_err(|error| facts(&error));
+            write_whole(to, write, |_| Ok(()))
+        });
+        written.map_err(|problem| problem.of(&name_of(to)))
     }
 
     fn builder(&self) -> PackageBuilder {
@@ -73,40 +71,11 @@ impl MetaPackage {
     }
 }
 
-/// The package in a file beside the one that it becomes.
-fn unfinished(package: &rpm::Package, to: &Path) -> std::result::Result<NamedTempFile, Problem> {
-    let unwritten = |error: io::Error| Problem::Write { path: name_of(to), source: error };
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(directory).map_err(unwritten)?;
-    package.write(&mut file).map_err(|error| facts(&error))?;
-    // As any file that is written, and not for its owner's eyes alone as temporary ones are.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode).map_err(unwritten)?;
-    file.as_file().sync_data().map_err(unwritten)?;
-    Ok(file)
-}
-
-fn dependency(capability: &Capability) -> Dependency {
-    let (flags, version) = match &capability.constraint {
-        None => (DependencyFlags::ANY, String::new()),
-        Some(constraint) => (sense(constraint.comparison), constraint.evr.to_string()),
-    };
-    Dependency { name: capability.name.clone(), flags, version }
-}
-
-fn sense(comparison: Comparison) -> DependencyFlags {
-    match comparison {
-        Comparison::Less => DependencyFlags::LESS,
-        Comparison::LessOrEqual => DependencyFlags::LE,
-        Comparison::Equal => DependencyFlags::EQUAL,
-        Comparison::GreaterOrEqual => DependencyFlags::GE,
-        Comparison::Greater => DependencyFlags::GREATER,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+
+    use drivetrain_model::Comparison;
 
     use super::*;
     use crate::RpmFile;

@@ -30,6 +30,7 @@ mod rewrite;
 mod sign;
 mod source;
 mod spec;
+mod write;
 
 pub use build::MetaPackage;
 pub use digest::{verify, verify_digests};

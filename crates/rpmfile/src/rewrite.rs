@@ -13,18 +13,20 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::result::Result;
 
-use drivetrain_model::{Capability, Comparison};
+use drivetrain_model::Capability;
 use flate2::write::GzEncoder;
 use liblzma::write::XzEncoder;
 use rpm::{
-    DependencyFlags, Header, HeaderEntry, IndexData, IndexSignatureTag, IndexTag, PackageMetadata,
+    Dependency, Header, HeaderEntry, IndexData, IndexSignatureTag, IndexTag, PackageMetadata,
     SignatureHeaderBuilder,
 };
 use sha2::{Digest as _, Sha256, Sha512};
+use tempfile::NamedTempFile;
 
 use crate::cpio::{finish, pad};
 use crate::error::{name_of, shortened};
 use crate::payload::walk_forms;
+use crate::write::{dependency, write_whole};
 use crate::{
     Error, FileFact, FileKind, PayloadLimits, Problem, RpmFile, for_each_file, header, verify_digests,
 };
@@ -79,34 +81,7 @@ pub fn rewrite(
     verify_digests(from)?;
     let name = name_of(from);
     let rewritten = Rewriting::new(from, limits, changes).and_then(|rewriting| rewriting.write(to, limits));
-    rewritten.map_err(|error| match error {
-        Trouble::Problem(problem) => problem.of(&name),
-        Trouble::Error(error) => error,
-    })
-}
-
-/// A problem of the package, or one that names its file already.
-enum Trouble {
-    Problem(Problem),
-    Error(Error),
-}
-
-impl From<Problem> for Trouble {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<rpm::Error> for Trouble {
-    fn from(error: rpm::Error) -> Self {
-        Self::Problem(header::facts(&error))
-    }
+    rewritten.map_err(|problem| problem.of(&name))
 }
 
 /// Tags that hold digests and hashes, of files or of all, and what has been: texts that nobody is asked about.
@@ -154,11 +129,17 @@ struct Rewriting {
 }
 
 impl Rewriting {
-    fn new(from: &Path, limits: &PayloadLimits, changes: &mut impl Changes) -> Result<Self, Trouble> {
-        let (head, reader) = header::open(from)?;
-        let facts = RpmFile::from_head(&head, &name_of(from))?;
-        let mut entries: BTreeMap<u32, IndexData> =
-            head.metadata.header.get_all_entries()?.into_iter().collect();
+    fn new(from: &Path, limits: &PayloadLimits, changes: &mut impl Changes) -> Result<Self, Problem> {
+        let problem = |error: Error| *error.problem;
+        let (head, reader) = header::open(from).map_err(problem)?;
+        let facts = RpmFile::from_head(&head, &name_of(from)).map_err(problem)?;
+        let mut entries: BTreeMap<u32, IndexData> = head
+            .metadata
+            .header
+            .get_all_entries()
+            .map_err(|error| header::facts(&error))?
+            .into_iter()
+            .collect();
         // Made anew with the header; and what IMA signed are files as they were.
         entries.remove(&number(IndexTag::RPMTAG_HEADERIMMUTABLE));
         refuse_what_is_not_known(&facts, &entries)?;
@@ -173,26 +154,20 @@ impl Rewriting {
         Ok(Self { metadata: head.metadata, entries, payload })
     }
 
-    fn write(mut self, to: &Path, limits: &PayloadLimits) -> Result<(), Trouble> {
+    fn write(mut self, to: &Path, limits: &PayloadLimits) -> Result<(), Problem> {
         let entries = self.entries.into_iter().map(|(tag, data)| HeaderEntry::new(tag, data));
         self.metadata.header = Header::from_entries(entries, IndexTag::RPMTAG_HEADERIMMUTABLE);
-        let bytes = self.metadata.header_bytes()?;
-        self.metadata.signature = signature(&bytes, &self.payload)?;
-        let unwritten = |error: io::Error| Problem::Write { path: name_of(to), source: error };
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(unwritten)?;
-        self.metadata.write(&mut file)?;
-        self.payload.file.rewind().map_err(unwritten)?;
-        io::copy(&mut self.payload.file, &mut file).map_err(unwritten)?;
-        // As any file that is written, and not for its owner's eyes alone as temporary ones are.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode).map_err(unwritten)?;
-        file.as_file().sync_data().map_err(unwritten)?;
+        let facts = |error: rpm::Error| header::facts(&error);
+        let bytes = self.metadata.header_bytes().map_err(facts)?;
+        self.metadata.signature = signature(&bytes, &self.payload).map_err(facts)?;
+        let write = |file: &mut NamedTempFile| {
+            self.metadata.write(file).map_err(facts)?;
+            let copied = self.payload.file.rewind().and_then(|()| io::copy(&mut self.payload.file, file));
+            copied.map(drop).map_err(|error| Problem::Write { path: name_of(to), source: error })
+        };
         // As rpm would read it: every file that the archive has is one that the header lists, and of its size.
-        verify_digests(file.path())?;
-        for_each_file(file.path(), limits, |_, _| Ok(ControlFlow::Continue(())))?;
-        file.persist(to).map_err(|error| unwritten(error.error))?;
-        Ok(())
+        let check = |written: &Path| for_each_file(written, limits, |_, _| Ok(ControlFlow::Continue(())));
+        write_whole(to, write, check)
     }
 }
 
@@ -463,17 +438,14 @@ fn add(
     capabilities: &[Capability],
 ) {
     for capability in capabilities {
-        let (flags, version) = match &capability.constraint {
-            Some(constraint) => (sense(constraint.comparison), constraint.evr.to_string()),
-            None => (DependencyFlags::ANY, String::new()),
-        };
+        let Dependency { name, flags, version } = dependency(capability);
         let at = match entries.get(&number(names)) {
             Some(IndexData::StringArray(names)) => {
-                names.iter().position(|name| *name > capability.name).unwrap_or(names.len())
+                names.iter().position(|known| *known > name).unwrap_or(names.len())
             }
             _ => 0,
         };
-        insert(entries, names, at, capability.name.clone());
+        insert(entries, names, at, name);
         insert(entries, versions, at, version);
         let flags = flags.bits();
         match entries.entry(number(all_flags)).or_insert_with(|| IndexData::Int32(Vec::new())) {
@@ -487,16 +459,6 @@ fn insert(entries: &mut BTreeMap<u32, IndexData>, tag: IndexTag, at: usize, text
     match entries.entry(number(tag)).or_insert_with(|| IndexData::StringArray(Vec::new())) {
         IndexData::StringArray(texts) => texts.insert(at.min(texts.len()), text),
         other => *other = IndexData::StringArray(vec![text]),
-    }
-}
-
-fn sense(comparison: Comparison) -> DependencyFlags {
-    match comparison {
-        Comparison::Less => DependencyFlags::LESS,
-        Comparison::LessOrEqual => DependencyFlags::LESS | DependencyFlags::EQUAL,
-        Comparison::Equal => DependencyFlags::EQUAL,
-        Comparison::GreaterOrEqual => DependencyFlags::GREATER | DependencyFlags::EQUAL,
-        Comparison::Greater => DependencyFlags::GREATER,
     }
 }
 
