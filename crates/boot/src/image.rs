@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use drivetrain_host::{Bind, CancellationToken, Ending, Host as _, Job, LocalSandbox, RootFs, SandboxSpec};
-use drivetrain_kmod::{Module, decompress, module_name_of};
+use drivetrain_kmod::{Module, decompress, is_module_path, module_name_of};
 use drivetrain_model::{KernelRelease, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
@@ -140,7 +140,7 @@ fn modules_of(image: &[u8]) -> Result<Found, String> {
 }
 
 fn take(entries: &[cpio::Entry<'_>], found: &mut Found) -> Result<(), String> {
-    for entry in entries.iter().filter(|entry| entry.is_regular() && is_module(entry.name)) {
+    for entry in entries.iter().filter(|entry| entry.is_regular() && is_module_path(entry.name)) {
         let digest = digest_of(entry.content).map_err(|why| format!("{}: {why}", entry.name))?;
         found.insert(entry.name.to_owned(), digest);
     }
@@ -152,10 +152,6 @@ fn digest_of(bytes: &[u8]) -> Result<Sha256Digest, String> {
     let limit = crate::initramfs::LARGEST_MODULE;
     let bytes = decompress(bytes, limit).map_err(|error| error.to_string())?;
     Ok(Module::parse(&bytes).map_or_else(|_| Sha256Digest::of(&bytes), |module| module.content_digest()))
-}
-
-fn is_module(name: &str) -> bool {
-    [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn compare(root: &Utf8Path, wanted: &[WantedModule], found: &Found) -> Result<GeneratedImage, BootError> {

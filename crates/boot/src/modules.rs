@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_host::{Bind, CancellationToken, Ending, Host as _, Job, LocalSandbox, RootFs, SandboxSpec};
-use drivetrain_kmod::module_name_of;
+use drivetrain_kmod::{is_module_path, module_name_of};
 use drivetrain_model::KernelRelease;
 use fs_err as fs;
 
@@ -199,7 +199,7 @@ impl Stage<'_> {
             let path = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
             if kind.is_dir() && depth < DEEPEST {
                 self.below(entry.path(), shown, &path, depth + 1)?;
-            } else if is_module(name) {
+            } else if is_module_path(name) {
                 // A link is followed within the tree: weak-updates has such.
                 let Some(file) = self.system.find(&format!("{shown}/{path}")) else { continue };
                 self.count += 1;
@@ -212,10 +212,6 @@ impl Stage<'_> {
         }
         Ok(())
     }
-}
-
-fn is_module(name: &str) -> bool {
-    [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn link_or_copy(from: &Utf8Path, to: &Utf8Path) -> Result<(), BootError> {

@@ -44,7 +44,8 @@ pub use namespace::namespace_names_module;
 pub use reference::{KernelReference, ReferenceSource};
 pub use signature::{Signature, SignatureError, SignatureSummary, append_signature};
 pub use symvers::{
-    CrcConflict, ExportKind, KernelSymbol, SymbolTable, SymversError, SymversProblem, module_name_of,
+    CrcConflict, ExportKind, KernelSymbol, SymbolTable, SymversError, SymversProblem, is_module_path,
+    module_name_of,
 };
 pub use verdict::{Finding, ModuleVerdict, Problem, Provider, SetFinding, SetProblem, SetVerdict, Severity};
 pub use vermagic::Vermagic;

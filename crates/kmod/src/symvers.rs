@@ -189,11 +189,20 @@ struct ModuleEntry {
     name: String,
 }
 
+/// What the files of modules end with, as `depmod` and the kernel's build name them.
+const ENDINGS: [&str; 4] = [".ko.gz", ".ko.xz", ".ko.zst", ".ko"];
+
+/// Whether a path is that of a module, as `depmod` and the kernel's build name them.
+#[must_use]
+pub fn is_module_path(path: &str) -> bool {
+    ENDINGS.iter().any(|ending| path.ends_with(ending))
+}
+
 /// The kernel's name for a module by its path: `drivers/net/foo-bar.ko` is `foo_bar`.
 #[must_use]
 pub fn module_name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
-    let stem = [".ko.gz", ".ko.xz", ".ko.zst", ".ko"].iter().find_map(|ending| file.strip_suffix(ending));
+    let stem = ENDINGS.iter().find_map(|ending| file.strip_suffix(ending));
     stem.unwrap_or(file).replace('-', "_")
 }
 

@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use drivetrain_kmod::is_module_path;
+
 use crate::budget::beyond;
 use crate::{Limits, ProveError};
 
@@ -46,15 +48,10 @@ pub(crate) fn is_rpm(path: &Utf8Path) -> Result<bool, ProveError> {
     Ok(head == RPM_MAGIC)
 }
 
-/// Whether a path is that of a module, as `depmod` and the kernel's build name them.
-pub(crate) fn is_module(path: &str) -> bool {
-    [".ko", ".ko.gz", ".ko.xz", ".ko.zst"].iter().any(|ending| path.ends_with(ending))
-}
-
 /// Whether a path is that of a module, or of what somebody took for one. What has another compression is found so
 /// that it can be refused: left out in silence, it would look as if it had been judged.
 pub(crate) fn is_meant_as_module(path: &str) -> bool {
-    is_module(path)
+    is_module_path(path)
         || [".ko.bz2", ".ko.lz4", ".ko.lzma", ".ko.lz"].iter().any(|ending| path.ends_with(ending))
 }
 
@@ -77,6 +74,21 @@ pub(crate) fn find(named: &[Utf8PathBuf], limits: &Limits) -> Result<Vec<Found>,
     Ok(files
         .map(|(path, named)| Found { label: label(&path).unwrap_or_else(|| path.to_string()), path, named })
         .collect())
+}
+
+/// The RPMs among what is named and what is below directories, in the order of their paths: those that
+/// [`crate::read_modules`] reads.
+///
+/// # Errors
+/// Where something cannot be read, or there is more than the limits allow.
+pub fn packages_below(named: &[Utf8PathBuf], limits: &Limits) -> Result<Vec<Utf8PathBuf>, ProveError> {
+    let mut packages = Vec::new();
+    for found in find(named, limits)? {
+        if is_rpm(&found.path)? {
+            packages.push(found.path);
+        }
+    }
+    Ok(packages)
 }
 
 fn name_of(path: &Utf8Path) -> String {

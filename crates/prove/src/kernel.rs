@@ -13,11 +13,12 @@ use std::ops::ControlFlow;
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_kmod::{
     KernelConfig, KernelReference, KernelSymbols, Module, SymbolTable, SymversError, Vermagic, decompress,
+    is_module_path,
 };
 use drivetrain_model::KernelRelease;
 use drivetrain_rpmfile::{Entry, RpmFile};
 
-use crate::files::{entries, is_module, is_rpm, metadata, reading};
+use crate::files::{entries, is_rpm, metadata, reading};
 use crate::modules::label;
 use crate::package::{self, Failure, has_content};
 use crate::{Limits, ProveError};
@@ -241,7 +242,7 @@ fn first_module(directory: &Utf8Path) -> Result<Option<Utf8PathBuf>, ProveError>
     while let Some(directory) = open.pop() {
         let entries = entries(&directory)?;
         if let Some((path, _)) =
-            entries.iter().find(|(path, kind)| kind.is_file() && is_module(path.as_str()))
+            entries.iter().find(|(path, kind)| kind.is_file() && is_module_path(path.as_str()))
         {
             return Ok(Some(path.clone()));
         }
@@ -282,7 +283,7 @@ fn from_package(path: &Utf8Path, asked: Option<&KernelRelease>) -> Result<Kernel
 /// Whether it is a module of the kernel's own tree.
 fn is_reference(entry: &Entry<'_>, directory: &Utf8Path) -> bool {
     let path = Utf8Path::new(&entry.file.path);
-    entry.content_size > 0 && is_module(path.as_str()) && path.starts_with(directory.join("kernel"))
+    entry.content_size > 0 && is_module_path(path.as_str()) && path.starts_with(directory.join("kernel"))
 }
 
 /// The kernel's configuration in an RPM.

@@ -26,6 +26,7 @@ mod proof;
 pub use budget::Limits;
 pub use compare::{DifferingModule, SetDifference, compare};
 pub use error::ProveError;
+pub use files::packages_below;
 pub use kernel::read_kernel;
 pub use modules::{ModuleFile, Modules, read_modules};
 pub use ownership::{FileConflict, file_conflicts};
