@@ -35,7 +35,7 @@ pub use error::BootError;
 pub use image::GeneratedImage;
 pub use install::{Installed, InstalledTree, install};
 pub use options::{BootOptions, Firmware};
-pub use qemu::{Acceleration, require_qemu};
+pub use qemu::require_qemu;
 pub use run::{BootRequest, WantedModule, boot};
 pub use verdict::{
     BootVerdict, BootedModule, Counter, Ending, FunctionalCheck, ModuleResult, Step, summary_of_check,

@@ -3,7 +3,6 @@
 //! A thread that lives as long as the machine starts it, waits for it, and has the kernel kill it with the thread
 //! (`setpriv --pdeathsig`): whatever becomes of drivetrain, no machine outlives it.
 
-use std::fmt;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
@@ -14,8 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_host::CancellationToken;
-use serde::{Deserialize, Serialize};
+use drivetrain_host::{Acceleration, CancellationToken};
 
 use crate::protocol::MARK;
 use crate::text::last_lines;
@@ -24,40 +22,12 @@ use crate::{BootError, BootOptions};
 /// The program for the only architecture that this is made for.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long QEMU may take to say whether it can use KVM.
-const KVM_PATIENCE: Duration = Duration::from_secs(20);
+/// How long what QEMU says itself is waited for, once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 /// How much a guest may say, on its console and of facts.
 pub(crate) const LOUDEST: u64 = 16 << 20;
 /// How much of what QEMU itself says is kept.
 const ERRORS: u64 = 16 << 10;
-
-/// What runs the guest's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Acceleration {
-    /// This host's processors.
-    Kvm,
-    /// QEMU itself.
-    Emulated,
-}
-
-impl Acceleration {
-    fn arguments(self) -> [&'static str; 4] {
-        match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Emulated => ["-accel", "tcg,thread=multi", "-cpu", "max"],
-        }
-    }
-}
-
-impl fmt::Display for Acceleration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "KVM",
-            Self::Emulated => "emulation",
-        })
-    }
-}
 
 /// What a machine is started with.
 #[derive(Debug)]
@@ -133,7 +103,7 @@ impl Machine {
         // It has ended by itself, or is to.
         drop(child.kill());
         let status = child.wait().map_err(|error| BootError::Qemu { said: error.to_string() })?;
-        let said = errors.and_then(|errors| errors.recv_timeout(KVM_PATIENCE).ok()).unwrap_or_default();
+        let said = errors.and_then(|errors| errors.recv_timeout(LAST_WORDS).ok()).unwrap_or_default();
         let (how, elapsed) = (ended?, started.elapsed());
         if how == How::Off && !status.success() {
             let said = last_lines(&said, 4).join("; ");
@@ -285,35 +255,8 @@ pub(crate) fn acceleration() -> Result<Acceleration, BootError> {
     if let Some(known) = KNOWN.get() {
         return Ok(*known);
     }
-    let mut command = dying_with_its_parent()?;
-    if !Path::new("/dev/kvm").exists() {
-        return Ok(*KNOWN.get_or_init(|| Acceleration::Emulated));
-    }
-    command.args(Acceleration::Kvm.arguments());
-    command.args(["-m", "64", "-nodefaults", "-display", "none", "-S", "-monitor", "stdio"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(*KNOWN.get_or_init(|| if answers(command) { Acceleration::Kvm } else { Acceleration::Emulated }))
-}
-
-/// Whether a machine comes up that is told to quit.
-fn answers(mut command: Command) -> bool {
-    use std::io::Write as _;
-    let Ok(mut child) = command.spawn() else { return false };
-    if let Some(mut input) = child.stdin.take() {
-        // One that has ended already does not read it, and its status says why.
-        drop(input.write_all(b"quit\n"));
-    }
-    let started = Instant::now();
-    while started.elapsed() < KVM_PATIENCE {
-        match child.try_wait() {
-            Ok(Some(status)) => return status.success(),
-            Ok(None) => std::thread::sleep(PAUSE),
-            Err(_) => break,
-        }
-    }
-    drop(child.kill());
-    drop(child.wait());
-    false
+    let command = dying_with_its_parent()?;
+    Ok(*KNOWN.get_or_init(|| Acceleration::probe(command)))
 }
 
 #[cfg(test)]

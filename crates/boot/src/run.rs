@@ -14,7 +14,7 @@ use crate::modules::{ModuleTree, Ordered};
 use crate::program::Files;
 use crate::protocol::{GuestCheck, GuestModule, GuestRequest};
 use crate::qemu::Machine;
-use crate::verdict::{Before, BootVerdict, BootedModule, judge, unknown};
+use crate::verdict::{Before, BootVerdict, BootedModule, judge};
 use crate::{BootError, BootOptions, InstalledTree, facts, image, initramfs, kernel, qemu, rdma, signer};
 
 /// What is to be found out.
@@ -221,19 +221,9 @@ impl<'a> Packing<'a> {
     fn describe(&mut self, module: &Ordered, bytes: &[u8]) -> BootedModule {
         let wanted = self.request.modules.iter().find(|wanted| wanted.name == module.name);
         let mut booted = BootedModule {
-            name: module.name.clone(),
             ours: wanted.is_some(),
             package: wanted.and_then(|wanted| wanted.package.clone()),
-            path: module.path.clone(),
-            result: unknown(),
-            ms: None,
-            srcversion: None,
-            loaded_srcversion: None,
-            build_id: None,
-            loaded_build_id: None,
-            signer: None,
-            taint: None,
-            said: Vec::new(),
+            ..BootedModule::untold(&module.name, &module.path)
         };
         // What cannot be read is left to the kernel to refuse.
         if let Ok(parsed) = Module::parse(bytes) {

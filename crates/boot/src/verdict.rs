@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use drivetrain_host::Acceleration;
 use drivetrain_model::KernelRelease;
 use serde::{Deserialize, Serialize};
 
 use crate::image::GeneratedImage;
 use crate::install::Installed;
 use crate::protocol::Fact;
-use crate::qemu::{Acceleration, How, Ran};
+use crate::qemu::{How, Ran};
 use crate::text::last_lines;
 
 /// How many lines of the console stand in a verdict where a machine went down.
@@ -244,9 +245,25 @@ pub(crate) struct Before {
     pub problems: Vec<String>,
 }
 
-/// What a module is before anything is known of it.
-pub(crate) fn unknown() -> ModuleResult {
-    ModuleResult::NotTried { why: "the machine never came to it".to_owned() }
+impl BootedModule {
+    /// One that nothing is known of yet, but where it is.
+    pub(crate) fn untold(name: &str, path: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ours: false,
+            package: None,
+            path: path.to_owned(),
+            result: ModuleResult::NotTried { why: "the machine never came to it".to_owned() },
+            ms: None,
+            srcversion: None,
+            loaded_srcversion: None,
+            build_id: None,
+            loaded_build_id: None,
+            signer: None,
+            taint: None,
+            said: Vec::new(),
+        }
+    }
 }
 
 /// The name of the one check that there is.

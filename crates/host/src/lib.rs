@@ -8,6 +8,7 @@
 //!
 //! [`Machine`] is a whole machine that is made ready for that, and [`SshMachine`] one that ssh reaches.
 
+mod acceleration;
 mod error;
 mod fs;
 mod job;
@@ -20,6 +21,7 @@ mod spawn;
 mod ssh;
 mod system;
 
+pub use acceleration::Acceleration;
 pub use error::HostError;
 pub use job::{BoxFuture, Ending, Finished, Host, Job, LineSink};
 pub use machine::{BootId, Machine, Script};

@@ -2,19 +2,10 @@ use super::*;
 
 fn module(name: &str, ours: bool) -> BootedModule {
     BootedModule {
-        name: name.to_owned(),
         ours,
         package: ours.then(|| "kmod-x".to_owned()),
-        path: format!("extra/{name}.ko"),
-        result: unknown(),
-        ms: None,
         srcversion: Some("AAAA".to_owned()),
-        loaded_srcversion: None,
-        build_id: None,
-        loaded_build_id: None,
-        signer: None,
-        taint: None,
-        said: Vec::new(),
+        ..BootedModule::untold(name, &format!("extra/{name}.ko"))
     }
 }
 

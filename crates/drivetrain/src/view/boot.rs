@@ -69,7 +69,8 @@ fn row(module: &BootedModule) -> [String; 5] {
 
 #[cfg(test)]
 mod tests {
-    use drivetrain_boot::{Acceleration, Counter, Ending, FunctionalCheck, Installed, ModuleResult, Step};
+    use drivetrain_boot::{Counter, Ending, FunctionalCheck, Installed, ModuleResult, Step};
+    use drivetrain_host::Acceleration;
     use drivetrain_model::KernelRelease;
 
     use super::*;

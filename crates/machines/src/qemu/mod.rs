@@ -16,9 +16,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_host::{BoxFuture, CancellationToken};
+use drivetrain_host::{Acceleration, BoxFuture, CancellationToken};
 use fs_err as fs;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -30,8 +29,6 @@ use files::Places;
 const KILL_PATIENCE: Duration = Duration::from_secs(20);
 /// How often a port is looked for that nobody has taken by the time that QEMU wants it.
 const PORTS: u32 = 5;
-/// How long QEMU may take to say whether it can use KVM.
-const KVM_PATIENCE: Duration = Duration::from_secs(20);
 /// How much of the console is worth showing.
 const CONSOLE: usize = 8 << 10;
 
@@ -63,25 +60,6 @@ pub struct Qemu {
     acceleration: OnceCell<Acceleration>,
 }
 
-/// What runs a machine's instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Acceleration {
-    /// This host's processors.
-    Kvm,
-    /// QEMU itself.
-    Emulated,
-}
-
-impl Acceleration {
-    /// As `-accel` and `-cpu` have it.
-    fn arguments(self) -> [&'static str; 4] {
-        match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Self::Emulated => ["-accel", "tcg,thread=multi", "-cpu", "max"],
-        }
-    }
-}
-
 impl Qemu {
     /// For this host's own architecture.
     #[must_use]
@@ -97,23 +75,12 @@ impl Qemu {
         format!("QEMU on this host, in {}", self.options.directory)
     }
 
-    /// Found out by a machine that is stopped before its first instruction: that there is a `/dev/kvm` says little
-    /// where this host is a virtual machine itself.
     async fn acceleration(&self) -> Acceleration {
-        let look = async {
-            let mut command = Command::new(self.program);
-            command.args(Acceleration::Kvm.arguments());
-            command.args(["-m", "64", "-nodefaults", "-display", "none", "-S", "-monitor", "stdio"]);
-            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-            let Ok(mut child) = command.spawn() else { return Acceleration::Emulated };
-            if let Some(mut input) = child.stdin.take() {
-                // One that has ended already does not read it, and its status says why.
-                drop(input.write_all(b"quit\n").await);
-            }
-            match tokio::time::timeout(KVM_PATIENCE, child.wait()).await {
-                Ok(Ok(status)) if status.success() => Acceleration::Kvm,
-                _ => Acceleration::Emulated,
-            }
+        let program = self.program;
+        let look = async move {
+            let probing =
+                tokio::task::spawn_blocking(move || Acceleration::probe(std::process::Command::new(program)));
+            probing.await.unwrap_or(Acceleration::Emulated)
         };
         *self.acceleration.get_or_init(|| look).await
     }
