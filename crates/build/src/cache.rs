@@ -325,8 +325,11 @@ fn remove(path: &Utf8Path) -> Result<(), ComponentError> {
     }
 }
 
-/// The size and SHA-256 of a file.
-pub(crate) fn digest_of(path: &Utf8Path) -> io::Result<(u64, Sha256Digest)> {
+/// The size and SHA-256 of a regular file, which is not held in memory.
+///
+/// # Errors
+/// Where it cannot be read, or is a link or something else.
+pub fn digest_of(path: &Utf8Path) -> io::Result<(u64, Sha256Digest)> {
     copy_bytes(&mut open(path)?, &mut io::sink())
 }
 

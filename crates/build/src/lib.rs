@@ -29,7 +29,7 @@ mod tools;
 mod triage;
 mod vendor;
 
-pub use cache::{CachedComponent, CachedPackage, ComponentCache, RepackagedFrom};
+pub use cache::{CachedComponent, CachedPackage, ComponentCache, RepackagedFrom, digest_of};
 pub use error::{BuildError, ComponentError, MissingRequirement};
 pub use key::{KeyInputs, ToolInputs, component_key, family_key, repackaged_key};
 pub use progress::Phase;

@@ -135,6 +135,11 @@ impl StateDirectory {
         self.0.join("ccache")
     }
 
+    /// Systems that were installed to be booted, by what is in them.
+    pub fn boot_roots(&self) -> Utf8PathBuf {
+        self.0.join("boot-roots")
+    }
+
     /// Signatures of modules, by certificate and digest; and what is to be signed elsewhere.
     pub fn signatures(&self) -> Utf8PathBuf {
         self.0.join("signatures")

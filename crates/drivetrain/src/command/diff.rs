@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ExitCode, Nevra, Sha256Digest};
-use drivetrain_prove::{Limits, ModuleFile, ProveError, SetDifference, compare, read_modules};
+use drivetrain_prove::{
+    Limits, ModuleFile, ProveError, SetDifference, compare, packages_below, read_modules,
+};
 use drivetrain_rpmfile::{RpmFile, header_bytes};
 use serde::Serialize;
 
@@ -90,31 +92,14 @@ fn read(files: &[Utf8PathBuf]) -> Result<Side> {
         Err(error) => return Err(Failure::of(ExitCode::Input, &error)),
     };
     let mut packages = BTreeMap::new();
-    for file in files.iter().flat_map(|place| files_below(place)) {
-        if let Ok(package) = RpmFile::open(file.as_std_path()) {
-            // The header has the digest of all that follows it.
-            let head =
-                header_bytes(file.as_std_path()).map_err(|error| Failure::of(ExitCode::Input, &error))?;
-            packages.insert(package.nevra.name.clone(), (package.nevra, Sha256Digest::of(&head)));
-        }
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::of(ExitCode::Input, error);
+    for file in packages_below(files, &Limits::default()).map_err(|error| failed(&error))? {
+        let package = RpmFile::open(file.as_std_path()).map_err(|error| failed(&error))?;
+        // The header has the digest of all that follows it.
+        let head = header_bytes(file.as_std_path()).map_err(|error| failed(&error))?;
+        packages.insert(package.nevra.name.clone(), (package.nevra, Sha256Digest::of(&head)));
     }
     Ok(Side { packages, modules })
-}
-
-/// A file itself, and the files of a directory and of those in it.
-fn files_below(place: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let Ok(entries) = place.read_dir_utf8() else { return vec![place.to_owned()] };
-    let mut files = Vec::new();
-    for entry in entries.flatten() {
-        // Links are not followed: they could lead round.
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files.extend(files_below(entry.path())),
-            Ok(kind) if kind.is_file() => files.push(entry.into_path()),
-            _ => {}
-        }
-    }
-    files.sort();
-    files
 }
 
 fn difference(before: &Side, after: &Side) -> Result<Difference> {

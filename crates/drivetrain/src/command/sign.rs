@@ -15,6 +15,7 @@ use crate::command::state_path;
 use crate::context::load_cells;
 use crate::failure::{Failure, Result};
 use crate::stage::modsign::{read_certificate, read_key, request_file, store};
+use crate::stage::read_small;
 use crate::state::StateDirectory;
 use crate::view;
 
@@ -191,11 +192,7 @@ fn import(file: &Utf8Path, global: &Global) -> Result<ExitCode> {
 }
 
 fn read(file: &Utf8Path) -> Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let read = fs::File::open(file).and_then(|open| open.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    read.map_err(|error| Failure::of(ExitCode::Usage, &error))?;
-    Ok(bytes)
+    read_small(file, MAX_FILE).map_err(|error| Failure::of(ExitCode::Usage, &error))
 }
 
 fn unusable(file: &Utf8Path, error: &(dyn std::error::Error + 'static)) -> Failure {

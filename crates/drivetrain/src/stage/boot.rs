@@ -8,7 +8,7 @@ use drivetrain_boot::{
     BootError, BootOptions, BootRequest, BootVerdict, Installed, InstalledTree, WantedModule,
     summary_of_check,
 };
-use drivetrain_build::{BuildError, BuildRoot, BuildRoots};
+use drivetrain_build::{BuildError, BuildRoot, BuildRoots, digest_of};
 use drivetrain_config::{BootTest, Config};
 use drivetrain_host::{HostError, LocalSandbox, SandboxOptions};
 use drivetrain_model::{Event, ExitCode, LockedInput, Nevra, RepositoryId, Sha256Digest};
@@ -23,7 +23,7 @@ use crate::stage::install::{self, Own};
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
 use crate::stage::prove::{Proven, add, keep};
-use crate::stage::{blocking, fetch};
+use crate::stage::{blocking, fetch, utf8};
 use crate::view;
 
 /// The verdict, in the evidence and in the run's directory.
@@ -131,10 +131,7 @@ async fn test(
     let files = packages_of(context, config, &set, &own, &packages).await?;
     let scratch =
         context.state.scratch_directory().map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-    let scratch = Utf8Path::from_path(scratch.path()).map(Utf8Path::to_owned).zip(Some(scratch));
-    let Some((place, _scratch)) = scratch else {
-        return Err(Failure::new(ExitCode::Failure, "the state directory's path is not UTF-8"));
-    };
+    let place = utf8(scratch.path())?;
     let (tree, _root) = installed(context, &host, files, &place, run).await?;
     let agent = std::env::current_exe().map_err(|error| Failure::of(ExitCode::Internal, &error))?;
     let agent = Utf8PathBuf::from_path_buf(agent)
@@ -229,8 +226,7 @@ async fn own_files(set: &BootSet, headers: &[RpmFile], packages: &[Utf8PathBuf])
         files
             .into_iter()
             .map(|(name, path)| {
-                let digest = fs::read(&path).map(|bytes| Sha256Digest::of(&bytes));
-                let digest = digest.map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+                let (_, digest) = digest_of(&path).map_err(|error| Failure::of(ExitCode::Failure, &error))?;
                 Ok(File { name, path, identity: digest.to_string() })
             })
             .collect()
@@ -253,7 +249,7 @@ async fn installed(
     let digest = Sha256Digest::of(format!("drivetrain boot root 1\n{}", identities.concat()).as_bytes());
     let count = files.len();
     let packages: Vec<(String, Utf8PathBuf)> = files.into_iter().map(|file| (file.name, file.path)).collect();
-    let roots = BuildRoots::new(context.state.path().join("boot-roots"));
+    let roots = BuildRoots::new(context.state.boot_roots());
     let log = run.join("boot-install.log");
     let existing = roots.existing(digest).await.map_err(|error| not_installed(&error))?;
     let changed = existing.is_none();

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use drivetrain_build::{
     BuildError, BuildOptions, BuildReport, BuildRequest, CachedPackage, Component, Directories, Outcome,
     TargetKernel, build, take_finished,
@@ -20,7 +20,7 @@ use crate::failure::{Failure, Result};
 use crate::stage::fetch::Inputs;
 use crate::stage::machine::{Ready, Workshop};
 use crate::stage::plan::Planned;
-use crate::stage::{held_back, reuse};
+use crate::stage::{held_back, reuse, utf8};
 
 /// The finished components, and the kernel they were built for.
 pub struct Built {
@@ -101,11 +101,10 @@ async fn run(
             let scratch = context.state.scratch_directory().map_err(|error| {
                 Failure::because(ExitCode::Failure, "there is no room to work in", &error)
             })?;
-            let path = Utf8Path::from_path(scratch.path())
-                .ok_or_else(|| Failure::new(ExitCode::Usage, "the state directory's name is not UTF-8"))?;
+            let path = utf8(scratch.path())?;
             fs::create_dir_all(&request.directories.logs)
                 .map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-            builder.build(&request, path, events, &context.cancel).await
+            builder.build(&request, &path, events, &context.cancel).await
         }
         (_, None | Some(Ready::Root(_))) => take_finished(&request, events).await,
     };

@@ -52,7 +52,7 @@ pub async fn prove(
     let (settings, index, wanted) = (config.clone(), own.index.clone(), own.wanted.clone());
     let ask = move |inventories: &Inventories| files_to_install(&settings, inventories, &index, &wanted);
     let inventories = planned.repositories.look_up_all(context, config, ask).await?;
-    let (installation, takeovers) = solve(config, &inventories, &own).await?;
+    let (installation, takeovers) = solve(config, &inventories, &own.index, &own.wanted).await?;
     for package in &installation.uninstallable {
         context.reporter.warn(format!("{} cannot be installed: {}", package.package, package.because));
     }
@@ -118,24 +118,31 @@ pub fn has_modules(package: &RpmFile) -> bool {
     })
 }
 
-fn index(files: &[RpmFile]) -> Result<RepositoryIndex> {
+/// A package as metadata would have it. The header has no checksum of its own file, and the world asks for none: the name
+/// stands for it.
+pub(super) fn listed(file: &RpmFile, location: String) -> Package {
+    let checksum = Checksum::from(Sha256Digest::of(file.nevra.to_string().as_bytes()));
+    file.clone().into_package(checksum, 0, location)
+}
+
+/// Packages as a repository.
+pub(super) fn index<'f>(files: impl IntoIterator<Item = &'f RpmFile>) -> Result<RepositoryIndex> {
     let mut builder = IndexBuilder::default();
     for file in files {
-        // The header has no checksum of its own file, and the world asks for none: the name stands for it.
-        let checksum = Checksum::from(Sha256Digest::of(file.nevra.to_string().as_bytes()));
-        let location = file.nevra.file_name();
-        builder.push(&file.clone().into_package(checksum, 0, location));
+        builder.push(&listed(file, file.nevra.file_name()));
     }
     builder.finish().map_err(|duplicate| Failure::of(ExitCode::Proof, &*duplicate))
 }
 
-async fn solve(
+/// How what is wanted installs from a repository, and what would take the place of its packages.
+pub(super) async fn solve(
     config: &Config,
     inventories: &Inventories,
-    own: &Own,
+    index: &Arc<RepositoryIndex>,
+    wanted: &[String],
 ) -> Result<(Installation, Vec<Takeover>)> {
     let (config, inventories) = (config.clone(), inventories.clone());
-    let (index, wanted) = (own.index.clone(), own.wanted.clone());
+    let (index, wanted) = (Arc::clone(index), wanted.to_vec());
     let solved = blocking(move || {
         let installation = installation(&config, &inventories, &index, &wanted)?;
         Ok((installation, takeovers(&config, &inventories, &index)))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use drivetrain_config::{Kayobe, KayobeGroup, Prepare, VaultPassword};
 use drivetrain_fetch::Secret;
 use drivetrain_host::{Machine, SshOptions};
@@ -15,6 +15,7 @@ use drivetrain_model::{ExitCode, Sha256Digest};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::machine::of_machine;
+use crate::stage::utf8;
 
 /// What a plan is made with: a digest of the configuration; `None` where kayobe is not run.
 pub async fn planned(prepare: &Prepare) -> Result<Option<Sha256Digest>> {
@@ -51,12 +52,6 @@ pub async fn run(
     let scratch = utf8(scratch.path())?;
     let work = Configuring { machine, ssh, planned, scratch: &scratch, log, tell, cancel: &context.cancel };
     configure(&options(kayobe), &work).await.map_err(|error| of_machine(&error))
-}
-
-fn utf8(path: &std::path::Path) -> Result<Utf8PathBuf> {
-    Utf8PathBuf::from_path_buf(path.to_owned()).map_err(|path| {
-        Failure::new(ExitCode::Usage, format!("the state directory's path {} is not UTF-8", path.display()))
-    })
 }
 
 fn options(kayobe: &Kayobe) -> KayobeOptions {

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use drivetrain_config::{ChannelName, Config, Lockstep as Settings, PublishTarget, Repository, Verify};
 use drivetrain_fetch::Request;
 use drivetrain_model::{
-    Cell, Checksum, Event, Evr, ExitCode, KernelRelease, Nevra, Package, RepositoryId, RunId, Sha256Digest,
+    Cell, Event, Evr, ExitCode, KernelRelease, Nevra, Package, RepositoryId, RunId, Sha256Digest,
 };
-use drivetrain_plan::{Inventories, files_to_install, installation, takeovers};
+use drivetrain_plan::{Inventories, files_to_install};
 use drivetrain_publish::{
     Accept, Address, Depth, Lockstep, LockstepKernel, OfOneKernel, Outcome, Publication, RepositoryPath,
     Served, of_kernel,
 };
 use drivetrain_rpmfile::{Keyring, PackageKey, PayloadLimits, RpmFile, rewrite, verify};
-use drivetrain_solve::{IndexBuilder, RepositoryIndex};
+use drivetrain_solve::RepositoryIndex;
 use fs_err as fs;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -27,7 +27,7 @@ use crate::cell_lock::CellLock;
 use crate::context::{Context, source};
 use crate::failure::{Failure, Result};
 use crate::publisher::failed;
-use crate::stage::install::{has_modules, would_be_taken_over};
+use crate::stage::install::{self, has_modules, would_be_taken_over};
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
 use crate::stage::publish::{ask, change, consumers, location, settle};
@@ -456,7 +456,7 @@ impl<'a> Work<'a> {
         let there: Vec<Package> = earlier
             .iter()
             .filter(|held| !held.header.nevra.name.ends_with(&ours))
-            .map(|held| package(held, held.path.display().to_string()))
+            .map(|held| install::listed(&held.header, held.path.display().to_string()))
             .collect();
         let served = of_kernel(release, &there.iter().collect::<Vec<_>>());
         if let Some(core) = version_of_core(&served) {
@@ -514,14 +514,7 @@ impl<'a> Work<'a> {
         let (settings, own, wants) = (config.clone(), Arc::clone(&index), wanted.clone());
         let ask = move |inventories: &Inventories| files_to_install(&settings, inventories, &own, &wants);
         let inventories = planned.repositories.look_up_all(self.context, self.config, ask).await?;
-        let taken = blocking(move || {
-            installation(&config, &inventories, &index, &wanted)?;
-            Ok(takeovers(&config, &inventories, &index))
-        });
-        let taken = taken.await?.map_err(|refusal: drivetrain_plan::Refusal| Failure {
-            code: ExitCode::Proof,
-            ..Failure::from(refusal)
-        })?;
+        let (_, taken) = install::solve(&config, &inventories, &index, &wanted).await?;
         if taken.is_empty() { Ok(made.rpms.clone()) } else { Err(would_be_taken_over(self.config, &taken)) }
     }
 
@@ -573,20 +566,10 @@ fn held(path: PathBuf) -> Result<Held> {
     Ok(Held { path, header })
 }
 
-/// As metadata would have it; a name stands for its checksum, which nobody asks for.
-fn package(held: &Held, location: String) -> Package {
-    let checksum = Checksum::from(Sha256Digest::of(held.header.nevra.to_string().as_bytes()));
-    held.header.clone().into_package(checksum, 0, location)
-}
-
 fn index(rpms: Vec<PathBuf>) -> Result<Arc<RepositoryIndex>> {
-    let mut builder = IndexBuilder::default();
-    for rpm in rpms {
-        let held = held(rpm)?;
-        let location = held.header.nevra.file_name();
-        builder.push(&package(&held, location));
-    }
-    builder.finish().map(Arc::new).map_err(|duplicate| Failure::of(ExitCode::Publish, &*duplicate))
+    let held = rpms.into_iter().map(held).collect::<Result<Vec<Held>>>()?;
+    let index = install::index(held.iter().map(|held| &held.header));
+    index.map(Arc::new).map_err(|failure| Failure { code: ExitCode::Publish, ..failure })
 }
 
 fn version_of_core(packages: &[&Package]) -> Option<Evr> {

@@ -29,7 +29,26 @@ pub mod transfer;
 pub mod userspace;
 pub mod vendor;
 
-use crate::failure::{Result, internal};
+use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_model::ExitCode;
+
+use crate::failure::{Failure, Result, internal};
+
+/// A path below the state directory, whose own path is text.
+pub fn utf8(path: &std::path::Path) -> Result<Utf8PathBuf> {
+    Utf8PathBuf::from_path_buf(path.to_owned()).map_err(|path| {
+        Failure::new(ExitCode::Usage, format!("the state directory's path {} is not UTF-8", path.display()))
+    })
+}
+
+/// Reads a file that has no more than a few kilobytes where it is what it should be; of a longer one what tells that it is
+/// not: one byte more.
+pub fn read_small(file: &Utf8Path, most: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    fs_err::File::open(file)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// Does what takes the processor, or waits for the disk, on a thread of its own.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_build::digest_of;
 use drivetrain_config::{Config, ModuleHash, ModuleSigner, SignBy};
+use drivetrain_kmod::is_module_path;
 use drivetrain_model::{ExitCode, Sha256Digest};
 use drivetrain_modsign::{
     Certificate, Compression, Endorsement, HashKind, KeyFile, ModuleDigest, RawSignature, Request,
@@ -22,9 +24,9 @@ use tempfile::TempDir;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::stage::blocking;
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
+use crate::stage::{blocking, read_small, utf8};
 use crate::state::StateDirectory;
 
 /// Keys and certificates are a few kilobytes.
@@ -108,7 +110,7 @@ fn probe(token: &Token, certificate: &Certificate, hash: HashKind) -> Result<()>
 
 /// Reads a certificate from its file.
 pub fn read_certificate(file: &Utf8Path) -> Result<Certificate> {
-    let bytes = read_small(file, "certificate")?;
+    let bytes = read_small(file, MAX_FILE).map_err(unread(file, "certificate"))?;
     Certificate::read(&bytes).map_err(|error| {
         Failure::because(ExitCode::Usage, format!("the certificate {file} cannot be used"), &error)
             .next("make one with `drivetrain sign --new-key`")
@@ -117,7 +119,7 @@ pub fn read_certificate(file: &Utf8Path) -> Result<Certificate> {
 
 /// Reads a key from its file, and requires that it is the certificate's.
 pub fn read_key(file: &Utf8Path, passphrase: Option<&str>, certificate: &Certificate) -> Result<KeyFile> {
-    let bytes = read_small(file, "key")?;
+    let bytes = read_small(file, MAX_FILE).map_err(unread(file, "key"))?;
     let text = String::from_utf8_lossy(&bytes);
     let key = KeyFile::read(&text, passphrase, format!("the key {file}"));
     key.and_then(|key| key.require(certificate).map(|()| key)).map_err(|error| {
@@ -134,13 +136,9 @@ pub fn read_key(file: &Utf8Path, passphrase: Option<&str>, certificate: &Certifi
     })
 }
 
-fn read_small(file: &Utf8Path, what: &str) -> Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(file).and_then(|open| open.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(
-        |error| Failure::because(ExitCode::Usage, format!("the {what} {file} cannot be read"), &error),
-    )?;
-    Ok(bytes)
+fn unread(file: &Utf8Path, what: &str) -> impl Fn(io::Error) -> Failure {
+    let message = format!("the {what} {file} cannot be read");
+    move |error| Failure::because(ExitCode::Usage, message.clone(), &error)
 }
 
 impl ModuleSigning {
@@ -266,9 +264,12 @@ fn sign_all(
 ) -> Result<(BTreeMap<Utf8PathBuf, Written>, Vec<SignedModule>)> {
     let of = |error: &(dyn std::error::Error + 'static)| Failure::of(ExitCode::Proof, error);
     let found = read_modules(packages, &Limits::default()).map_err(|error| of(&error))?;
-    let mut signatures: Vec<Signatures> = Vec::new();
+    let (mut signatures, mut digests) = (Vec::new(), Vec::new());
     for one in &signing.0 {
-        signatures.push(obtain(one, state, &found.modules, &purpose)?);
+        let of_all: Vec<ModuleDigest> =
+            found.modules.iter().map(|module| digest_of_module(one.hash, module)).collect::<Result<_>>()?;
+        signatures.push(obtain(one, state, &found.modules, &of_all, &purpose)?);
+        digests.push(of_all);
     }
     let mut written = BTreeMap::new();
     for (position, package) in packages.iter().enumerate() {
@@ -282,31 +283,27 @@ fn sign_all(
         rewrite(package.as_std_path(), &to, &PayloadLimits::default(), &mut changes).map_err(|error| {
             Failure::because(ExitCode::Proof, format!("the modules of {package} cannot be signed"), &error)
         })?;
-        let path = Utf8PathBuf::from_path_buf(to)
-            .map_err(|_| Failure::new(ExitCode::Usage, "the state directory's name is not UTF-8"))?;
-        let bytes = fs::read(&path).map_err(|error| of(&error))?;
-        let (size, sha256) = (bytes.len() as u64, Sha256Digest::of(&bytes));
+        let path = utf8(&to)?;
+        let (size, sha256) = digest_of(&path).map_err(|error| of(&error))?;
         written.insert(package.clone(), Written { path, size, sha256 });
     }
-    let modules = found.modules.iter().map(|module| signed_module(signing, module)).collect::<Result<_>>()?;
-    Ok((written, modules))
+    Ok((written, signed_modules(signing, &found.modules, &digests)))
 }
 
 fn obtain(
     one: &Configured,
     state: &StateDirectory,
     modules: &[ModuleFile],
+    digests: &[ModuleDigest],
     purpose: &str,
 ) -> Result<Signatures> {
     let store = store(state);
-    let digests: Vec<ModuleDigest> =
-        modules.iter().map(|module| digest_of(one.hash, module)).collect::<Result<_>>()?;
-    let Some(signer) = &one.signer else { return exchanged(one, state, modules, &digests, purpose) };
-    let made = store.obtain(&one.certificate, &digests, signer.as_ref()).map_err(|error| {
+    let Some(signer) = &one.signer else { return exchanged(one, state, modules, digests, purpose) };
+    let made = store.obtain(&one.certificate, digests, signer.as_ref()).map_err(|error| {
         Failure::because(ExitCode::Publish, "the modules cannot be signed; nothing was published", &error)
             .next("run again when whatever signs is well: what is built is kept, and so are good signatures")
     })?;
-    Ok(digests.into_iter().zip(made).collect())
+    Ok(digests.iter().cloned().zip(made).collect())
 }
 
 /// The signatures that came back from another host; or what is to be taken there.
@@ -364,26 +361,33 @@ fn exchanged(
     ))
 }
 
-fn digest_of(hash: HashKind, module: &ModuleFile) -> Result<ModuleDigest> {
+fn digest_of_module(hash: HashKind, module: &ModuleFile) -> Result<ModuleDigest> {
     let content = content_of(&module.bytes)
         .map_err(|error| Failure::because(ExitCode::Proof, format!("{module} cannot be signed"), &error))?;
     Ok(ModuleDigest::of(hash, content))
 }
 
-fn signed_module(signing: &ModuleSigning, module: &ModuleFile) -> Result<SignedModule> {
-    let signed = |one: &Configured| {
-        Ok(SignedFor {
-            certificate: one.certificate.name(),
-            fingerprint: one.certificate.fingerprint(),
-            serial: one.certificate.serial(),
-            digest: digest_of(one.hash, module)?,
-        })
-    };
-    Ok(SignedModule {
+/// What was signed, with the digests of all modules for each of the certificates.
+fn signed_modules(
+    signing: &ModuleSigning,
+    modules: &[ModuleFile],
+    digests: &[Vec<ModuleDigest>],
+) -> Vec<SignedModule> {
+    let signed = |(position, module): (usize, &ModuleFile)| SignedModule {
         package: module.package.clone().unwrap_or_default(),
         module: module.path.clone(),
-        signatures: signing.0.iter().map(signed).collect::<Result<_>>()?,
-    })
+        signatures: (signing.0.iter().zip(digests))
+            .filter_map(|(one, digests)| {
+                Some(SignedFor {
+                    certificate: one.certificate.name(),
+                    fingerprint: one.certificate.fingerprint(),
+                    serial: one.certificate.serial(),
+                    digest: digests.get(position)?.clone(),
+                })
+            })
+            .collect(),
+    };
+    modules.iter().enumerate().map(signed).collect()
 }
 
 /// Puts signatures into the modules of a package.
@@ -394,10 +398,7 @@ struct SignModules<'a> {
 
 impl Changes for SignModules<'_> {
     fn wants(&self, file: &FileFact) -> bool {
-        const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
-        file.kind == FileKind::Regular
-            && !file.ghost
-            && ENDINGS.iter().any(|ending| file.path.ends_with(ending))
+        file.kind == FileKind::Regular && !file.ghost && is_module_path(&file.path)
     }
 
     fn content(&mut self, _: &FileFact, content: &[u8]) -> io::Result<Option<Vec<u8>>> {

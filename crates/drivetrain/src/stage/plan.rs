@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use drivetrain_build::{ComponentCache, Toolchain, ToolchainError};
+use drivetrain_build::{CachedComponent, ComponentCache, Toolchain, ToolchainError};
 use drivetrain_config::{BuilderKind, Config};
 use drivetrain_host::{HostError, LocalSandbox, RootFs, SandboxOptions};
 use drivetrain_model::{
@@ -132,7 +132,8 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
     let cell = config.cell(selection.kernel.release.clone());
     // What is made is published to the first channel; `promote` takes it to the others.
     let address = publish::address(config, &cell, config.publish.channels.first())?;
-    let existing = existing(context, config, &address.path).await?;
+    let finished = ComponentCache::new(context.state.components()).entries();
+    let existing = existing(context, config, &address.path, &finished).await?;
     let tools = Tools {
         digest: toolchain.digest,
         description: toolchain.description.clone(),
@@ -144,7 +145,7 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     let families = families(config, &selection, &components, &tools);
-    reuse::choose(context, config, &selection, &families, &mut plan).await?;
+    reuse::choose(context, config, &selection, &families, &finished, &mut plan).await?;
     plan.publication.lockstep = lockstep::in_words(config, &plan.cell)?;
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
     Ok(Planned {
@@ -190,14 +191,19 @@ fn no_tools(error: &ToolchainError) -> Failure {
     Failure::of(ExitCode::Failure, error)
 }
 
-async fn existing(context: &Context, config: &Config, path: &RepositoryPath) -> Result<Existing> {
+async fn existing(
+    context: &Context,
+    config: &Config,
+    path: &RepositoryPath,
+    finished: &[CachedComponent],
+) -> Result<Existing> {
     let mut existing =
         Existing { target: target_words(config), path: path.to_string(), ..Existing::default() };
-    for entry in ComponentCache::new(context.state.components()).entries() {
+    for entry in finished {
         existing.finished.insert(entry.key);
         // To package another kernel's build takes no time, and says nothing of what a build takes.
         if entry.repackaged.is_none() {
-            existing.estimates.insert(entry.component, entry.ms);
+            existing.estimates.insert(entry.component.clone(), entry.ms);
         }
     }
     let state = publish::ask(context, config, path, |target, path| target.state(path)).await?.flatten();

@@ -109,7 +109,8 @@ pub async fn make(
     })
 }
 
-fn judge(
+/// Whether the kernel loads the modules in these packages; and which of them lack a signature, where any are asked for.
+pub(super) fn judge(
     files: &[Utf8PathBuf],
     devel: &camino::Utf8Path,
     release: &drivetrain_model::KernelRelease,

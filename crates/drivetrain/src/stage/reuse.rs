@@ -3,20 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use drivetrain_build::{CachedComponent, ComponentCache, repackage};
 use drivetrain_config::{Config, Reuse};
-use drivetrain_kmod::{Problem, Severity, VermagicPolicy};
+use drivetrain_kmod::{Problem, Severity};
 use drivetrain_model::{
     ComponentAction, ComponentName, ExitCode, KernelRelease, Plan, PlannedReuse, ReuseVerdict, Sha256Digest,
 };
 use drivetrain_plan::{ReuseCandidate, Selection, reuse, reuse_candidates};
-use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
+use drivetrain_prove::Proof;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::plan::Planned;
-use crate::stage::{blocking, fetch};
+use crate::stage::{blocking, fetch, prove, utf8};
 
 /// Says in a plan which components are taken from another kernel's build, and what was found of those that are not.
 pub async fn choose(
@@ -24,20 +24,20 @@ pub async fn choose(
     config: &Config,
     selection: &Selection,
     families: &BTreeMap<ComponentName, Sha256Digest>,
+    finished: &[CachedComponent],
     plan: &mut Plan,
 ) -> Result<()> {
     if config.driver.reuse == Reuse::Never {
         return Ok(());
     }
     let cache = ComponentCache::new(context.state.components());
-    let finished = cache.entries();
-    for candidates in reuse_candidates(plan, families, &finished) {
+    for candidates in reuse_candidates(plan, families, finished) {
         for candidate in candidates {
             // Where it is served already nobody asks for a verdict: only what is at hand is said to be.
             if plan.is_done() && !is_at_hand(&cache, &candidate) {
                 continue;
             }
-            let found = judge(context, config, selection, &cache, &finished, &candidate).await?;
+            let found = judge(context, config, selection, &cache, finished, &candidate).await?;
             let taken = !matches!(found, ReuseVerdict::Differs { .. });
             plan.reuse.push(PlannedReuse {
                 kernel: candidate.kernel.clone(),
@@ -82,21 +82,15 @@ async fn judge(
         .map(|package| package.path.clone())
         .collect();
     let release = selection.kernel.release.clone();
-    let judged = blocking(move || proof(&packages, &devel, &release)).await?;
+    let judged = blocking(move || prove::judge(&packages, &devel, &release, None)).await?;
     match judged {
-        Ok(proof) => Ok(verdict(&proof)),
+        Ok((proof, _)) => Ok(verdict(&proof)),
         Err(error) => {
             // What is damaged is built again, and not a reason to do nothing.
             let (modules, of) = (0, 0);
             Ok(ReuseVerdict::Differs { modules, of, first: Failure::of(ExitCode::Proof, &error).one_line() })
         }
     }
-}
-
-fn proof(files: &[Utf8PathBuf], devel: &Utf8Path, release: &KernelRelease) -> Result<Proof, ProveError> {
-    let kernel = read_kernel(devel, Some(release))?;
-    let modules = read_modules(files, &Limits::default())?;
-    prove(&modules.modules, &kernel, VermagicPolicy::Exact)
 }
 
 /// Identical is more than that the kernel loads them: a symbol without a CRC is loaded, and nobody knows whether it fits.
@@ -153,12 +147,8 @@ async fn make_one(
         .state
         .scratch_directory()
         .map_err(|error| Failure::because(ExitCode::Failure, "there is no room to work in", &error))?;
-    let (kernel, place) = (kernel.clone(), scratch.path().to_owned());
-    let made = blocking(move || {
-        let place = Utf8PathBuf::from_path_buf(place).unwrap_or_default();
-        repackage(&cache, &entry, key, &kernel, &place)
-    })
-    .await?;
+    let (kernel, place) = (kernel.clone(), utf8(scratch.path())?);
+    let made = blocking(move || repackage(&cache, &entry, key, &kernel, &place)).await?;
     made.map(drop).map_err(|error| Failure::of(ExitCode::Build, &error))
 }
 
