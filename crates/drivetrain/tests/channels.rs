@@ -9,16 +9,9 @@
 mod common;
 
 use common::consumer::{Node, has};
+use common::pulp_user::{PASSWORD, publishes_to};
 use common::{Site, text};
 use drivetrain_lab::pulp::{self, Options, Release, Server};
-
-/// What a user has to be who publishes, and nothing more.
-const ROLES: [&str; 4] = [
-    "rpm.rpm_package_uploader",
-    "rpm.rpmrepository_creator",
-    "rpm.rpmpublication_creator",
-    "rpm.rpmdistribution_creator",
-];
 
 /// Publishes, promotes, goes back, and says what is served, on whatever target the site has.
 fn through_the_channels(site: &Site) {
@@ -123,16 +116,8 @@ fn a_pulp_server_serves_what_a_run_proved_and_keeps_its_password() {
     let Some(mut site) = Site::built() else { return };
     let Some(installation) = pulp::installed(Release::Current) else { return };
     let server = Server::start(&installation, Options::default()).unwrap();
-    let password = "7Q-sehr-geheim";
-    server.create_user("release", password, &ROLES).unwrap();
-    site.environment.push(("ARK_PASSWORD".to_owned(), password.to_owned()));
-    site.configure(|settings| {
-        settings.publish_to = Some(format!(
-            "  pulp:\n    url: {}\n    credentials:\n      username: release\n      password: ${{ARK_PASSWORD}}\n    \
-             labels: {{site: lab}}",
-            server.api_url()
-        ));
-    });
+    publishes_to(&mut site, &server);
+    site.configure(|settings| settings.publish_to.as_mut().unwrap().push_str("\n    labels: {site: lab}"));
     two_channels(&mut site);
     through_the_channels(&site);
     site.run(&["status", "--verify"]).succeeds().says("every package was read back");
@@ -177,6 +162,6 @@ fn a_pulp_server_serves_what_a_run_proved_and_keeps_its_password() {
         .says("refuses the user name or the password")
         .says("publish.pulp.credentials");
     let found =
-        std::process::Command::new("grep").args(["-rlF", password]).arg(site.state()).output().unwrap();
+        std::process::Command::new("grep").args(["-rlF", PASSWORD]).arg(site.state()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }

@@ -12,6 +12,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::consumer::{Node, has};
+use common::pulp_user::publishes_to;
 use common::{Kernel, NEW, OLD, Site};
 use drivetrain_lab::pulp::{self, Options, Release, Server};
 use drivetrain_model::{Capability, Evr};
@@ -19,14 +20,6 @@ use drivetrain_rpmfile::MetaPackage;
 
 /// The package that nodes install.
 const PACKAGE: &str = "doca-mini-lockstep";
-
-/// What a user has to be who publishes, and nothing more.
-const ROLES: [&str; 4] = [
-    "rpm.rpm_package_uploader",
-    "rpm.rpmrepository_creator",
-    "rpm.rpmpublication_creator",
-    "rpm.rpmdistribution_creator",
-];
 
 /// `dnf.conf` of Enterprise Linux 9, and the same with the one setting that changes what dnf does.
 fn dnf_conf(best: bool) -> String {
@@ -276,16 +269,8 @@ fn a_pulp_server_serves_kernels_and_drivers_together() {
     let Some(mut site) = site() else { return };
     let Some(installation) = pulp::installed(Release::Current) else { return };
     let server = Server::start(&installation, Options::default()).unwrap();
-    let password = "7Q-sehr-geheim";
-    server.create_user("release", password, &ROLES).unwrap();
-    site.environment.push(("ARK_PASSWORD".to_owned(), password.to_owned()));
-    site.configure(|settings| {
-        settings.channels = vec!["development".to_owned(), "release".to_owned()];
-        settings.publish_to = Some(format!(
-            "  pulp:\n    url: {}\n    credentials:\n      username: release\n      password: ${{ARK_PASSWORD}}",
-            server.api_url()
-        ));
-    });
+    publishes_to(&mut site, &server);
+    site.configure(|settings| settings.channels = vec!["development".to_owned(), "release".to_owned()]);
     let older = site.lab.older.clone();
     let newer = site.lab.newer.clone();
     site.run(&["run"]).succeeds();

@@ -14,6 +14,7 @@ pub mod boxed;
 pub mod consumer;
 pub mod picky;
 pub mod processes;
+pub mod pulp_user;
 pub mod repository;
 pub mod running;
 pub mod server;
