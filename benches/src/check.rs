@@ -14,17 +14,7 @@ pub fn bench(setting: &Setting, pairs: usize) -> Result<()> {
     let work = tempfile::tempdir()?;
     let directory = Utf8PathBuf::try_from(work.path().to_owned())?;
     println!("building the stack to check (minutes)…");
-    let config = directory.join("drivetrain.yaml");
-    fs::write(&config, configuration(setting, NEW, directory.as_str()))?;
-    time(Command::new(&setting.drivetrain).args([
-        "run",
-        "--quiet",
-        "--config",
-        config.as_str(),
-        "--state",
-        directory.join("state").as_str(),
-    ]))?;
-    let rpms = packages(&directory.join("published"))?;
+    let rpms = stack(setting, &directory)?;
     let release = released(setting, NEW)?;
     let kernel = setting.lab.join("kernels").join(&release);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -40,6 +30,21 @@ pub fn bench(setting: &Setting, pairs: usize) -> Result<()> {
     println!("  rpm2cpio, depmod -e -E  {:8.0} ms     (finds no CRC that differs)", theirs * 1000.0);
     println!("  ratio                   {:8.3}", ours / theirs);
     Ok(())
+}
+
+/// Builds the lab's stack for the newer kernel; its packages with modules.
+pub fn stack(setting: &Setting, directory: &Utf8PathBuf) -> Result<Vec<String>> {
+    let config = directory.join("drivetrain.yaml");
+    fs::write(&config, configuration(setting, NEW, directory.as_str()))?;
+    time(Command::new(&setting.drivetrain).args([
+        "run",
+        "--quiet",
+        "--config",
+        config.as_str(),
+        "--state",
+        directory.join("state").as_str(),
+    ]))?;
+    packages(&directory.join("published"))
 }
 
 /// The module packages that were published.

@@ -8,6 +8,8 @@ mod measure;
 mod plan;
 mod push;
 mod run;
+mod signing;
+mod verdict;
 
 use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -73,6 +75,27 @@ enum Bench {
     /// The side of drivetrain's in `push`.
     #[command(hide = true)]
     Publish(push::ours::Job),
+    /// Modules signed in their packages, and the packages signed, against `sign-file` and `rpmsign`.
+    Signing {
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// How many modules, each in a package of its own.
+        #[arg(long, default_value_t = 60)]
+        modules: usize,
+    },
+    /// The side of drivetrain's in `signing`.
+    #[command(hide = true)]
+    Signed(signing::Job),
+    /// The verdict of the whole stack on ten kernels, against `modprobe --dump-modversions` and awk.
+    Verdict {
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// How many kernels; those of the lab are taken again and again.
+        #[arg(long, default_value_t = 10)]
+        kernels: usize,
+    },
     /// `drivetrain run`, cold, for the next kernel, and unchanged, against rebuilding one after another.
     Run {
         /// How often.
@@ -98,6 +121,9 @@ fn main() -> Result<()> {
         Bench::Push(plan) => push::bench(&lab, &plan),
         Bench::Publish(job) => push::ours::publish(&job),
         Bench::Check { pairs } => check::bench(&setting()?, pairs),
+        Bench::Signing { pairs, modules } => signing::bench(&setting()?, pairs, modules),
+        Bench::Signed(job) => signing::sign(&job),
+        Bench::Verdict { pairs, kernels } => verdict::bench(&setting()?, pairs, kernels),
         Bench::Run { pairs } => run::bench(&setting()?, pairs),
     }
 }

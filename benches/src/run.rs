@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
@@ -53,9 +53,21 @@ pub fn bench(setting: &Setting, pairs: usize) -> Result<()> {
         let third = format!("reused-{pair}");
         ours(OLD, &third, WHEN_IDENTICAL)?;
         reused.push(ours(NEW, &third, WHEN_IDENTICAL)?);
+        require_reused(&directory.join(&third))?;
         println!("median of {}", pair + 1);
         lines(&all);
     }
+    Ok(())
+}
+
+/// That no component of the last run was built: then it would be something else that was timed.
+fn require_reused(state: &Utf8Path) -> Result<()> {
+    let mut runs: Vec<Utf8PathBuf> =
+        state.join("runs").read_dir_utf8()?.map(|entry| Ok(entry?.into_path())).collect::<Result<_>>()?;
+    runs.sort();
+    let last = runs.last().context("a state directory without runs")?;
+    let journal = fs::read_to_string(last.join("journal.jsonl"))?;
+    ensure!(!journal.contains("\"outcome\":\"built\""), "{last} built what it could have reused");
     Ok(())
 }
 

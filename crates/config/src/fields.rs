@@ -178,7 +178,8 @@ impl<'n> Field<'n> {
                 self.place(),
                 format!("{} cannot take `${{…}}`", self.path),
                 Some(
-                    "only `username`, `password` and `vault_password` are read from the environment"
+                    "only `username`, `password`, `vault_password`, `passphrase` and `pin` are read from the \
+                     environment"
                         .to_owned(),
                 ),
             );

@@ -402,19 +402,29 @@ pub enum Worker {
 #[command(
     after_help = "Needs no configuration. Ends with code 6 if something would not load, and with 4 if a file cannot be\n\
                         read or is damaged.\n\n\
+                        With --signing it says what driver.module_signing and publish.sign of the configuration would sign\n\
+                        with, makes a signature with each of the keys, and ends with code 2 where one is not good. A signing\n\
+                        command is run for that, a token logged in to.\n\n\
                         Examples:\n  \
                         drivetrain check kmod-*.rpm --kernel kernel-devel-5.14.0-427.el9_4.x86_64.rpm\n  \
                         drivetrain check mlx5_core.ko ib_core.ko --kernel /usr/src/kernels/5.14.0-427.el9_4.x86_64\n  \
-                        drivetrain check ./driver-repo --kernel Module.symvers --release 5.14.0-427.el9_4.x86_64"
+                        drivetrain check ./driver-repo --kernel Module.symvers --release 5.14.0-427.el9_4.x86_64\n  \
+                        drivetrain check --signing"
 )]
 pub struct Check {
     /// RPMs, modules (.ko, .ko.xz, …), or directories of them. All together are judged as one set.
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    #[arg(required_unless_present = "signing", value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub files: Vec<Utf8PathBuf>,
     /// The kernel: its kernel-devel or kernel-core RPM, a directory (/usr/src/kernels/RELEASE,
     /// /lib/modules/RELEASE), or a Module.symvers.
-    #[arg(long, short = 'K', value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
-    pub kernel: Utf8PathBuf,
+    #[arg(
+        long,
+        short = 'K',
+        value_name = "FILE|DIR",
+        value_hint = ValueHint::AnyPath,
+        required_unless_present = "signing"
+    )]
+    pub kernel: Option<Utf8PathBuf>,
     /// The kernel's release, where --kernel does not tell it.
     #[arg(long, value_name = "RELEASE")]
     pub release: Option<KernelRelease>,
@@ -426,6 +436,9 @@ pub struct Check {
     /// Tell of every module, not only of those that do not load.
     #[arg(long, short)]
     pub verbose: bool,
+    /// Try the keys that the configuration signs modules and packages with, instead of judging modules.
+    #[arg(long, conflicts_with_all = ["files", "kernel", "release", "any_release", "verbose"])]
+    pub signing: bool,
 }
 
 /// `drivetrain diff`
@@ -449,6 +462,47 @@ pub struct DiffArgs {
     /// Name every symbol, and both values of what differs.
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+/// `drivetrain verify`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every byte of metadata and packages is fetched and compared with its checksum; the signatures over repomd.xml,\n\
+                        the packages and the statement are verified; the statement, the evidence and the bill of materials are\n\
+                        compared with the packages; and every module is looked at. Needs no configuration and no key of the site's:\n\
+                        without --key the keys that the repository serves are used, which says that it is of one piece and not whose\n\
+                        it is. Ends with code 4 where a checksum, a signature or the statement is not as it should be, and with 6\n\
+                        where a module is not for the kernel.\n\n\
+                        Examples:\n  \
+                        drivetrain verify https://ark/rocky-9.6/3.2.0/K1/x86_64/ --key RPM-GPG-KEY-site\n  \
+                        drivetrain verify ./served --allow unsigned\n  \
+                        drivetrain verify https://ark/… --key site.asc --against kernel-devel-K1.rpm"
+)]
+pub struct VerifyArgs {
+    /// The repository: the URL that consumers have in their .repo file, or its directory.
+    #[arg(value_name = "URL", value_hint = ValueHint::AnyPath)]
+    pub repository: String,
+    /// A key that is trusted: a file or URL with armored public keys. May be given several times.
+    #[arg(long = "key", value_name = "FILE|URL", value_hint = ValueHint::AnyPath)]
+    pub keys: Vec<String>,
+    /// The kernel that there have to be modules for.
+    #[arg(long, value_name = "RELEASE")]
+    pub kernel: Option<KernelRelease>,
+    /// Judge every symbol anew against a kernel: its kernel-devel or kernel-core RPM, a directory, or a Module.symvers.
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub against: Option<Utf8PathBuf>,
+    /// What may be missing. May be given several times.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub allow: Vec<Allowed>,
+}
+
+/// What a repository may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Allowed {
+    /// Signatures over metadata, packages and the statement.
+    Unsigned,
+    /// The statement of what it was made of.
+    Unstated,
 }
 
 /// `drivetrain promote`

@@ -74,7 +74,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
     match cli.command {
         Command::Init(args) => command::init::run(&args, global),
-        Command::Check(args) => command::check::run(&args, global.json),
+        Command::Check(args) => command::check::run(&args, global),
         Command::Diff(args) => wait_for(command::diff::run(&args, global)),
         Command::Completions(args) => command::shell::completions(&args),
         Command::Man(args) => command::shell::man(&args),

@@ -8,60 +8,15 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Site;
 use common::consumer::{Node, has};
+use common::gpg::{Gpg, PASSPHRASE, sign_with};
 use common::repository::flip_a_byte;
-
-const PASSPHRASE: &str = "open sesame 42";
-
-/// A GnuPG home of its own; its agent goes with it.
-struct Gpg(PathBuf);
-
-impl Gpg {
-    fn new(site: &Site) -> Self {
-        let home = site.path("gpg");
-        std::fs::create_dir_all(&home).unwrap();
-        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
-        Self(home)
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new("gpg")
-            .arg("--homedir")
-            .arg(&self.0)
-            .args(["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", PASSPHRASE])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// A new key that the passphrase locks, in a file.
-    fn key(&self, site: &Site, name: &str) -> PathBuf {
-        self.run(&["--quick-generate-key", name, "rsa3072", "sign", "never"]);
-        let file = site.path(&format!("{name}.asc"));
-        std::fs::write(&file, self.run(&["--armor", "--export-secret-keys", name])).unwrap();
-        file
-    }
-}
-
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        drop(Command::new("gpgconf").arg("--homedir").arg(&self.0).args(["--kill", "all"]).output());
-    }
-}
-
-/// Signs with this key from now on.
-fn sign_with(site: &mut Site, key: &Path) {
-    site.environment = vec![("SIGNING_PASSPHRASE".to_owned(), PASSPHRASE.to_owned())];
-    let sign = format!("{{key: {}, passphrase: \"${{SIGNING_PASSPHRASE}}\"}}", key.display());
-    site.configure(|settings| settings.sign = Some(sign));
-}
+use drivetrain_model::Capability;
+use drivetrain_rpmfile::{Changes, PayloadLimits, rewrite};
 
 /// A site with the smallest stack and its userspace packages, which the vendor has signed.
 fn site() -> Option<(Site, Gpg)> {
@@ -236,4 +191,63 @@ fn kernels_beside_their_modules_are_verified_with_the_trains_key() {
     node.write_repository_file("drivers.repo", &file);
     let (installed, said) = node.try_dnf(&["install", "drivers", "kernel"]);
     assert!(!installed, "{said}");
+}
+
+/// Starts a run, has something done between the proof and what comes after it, and lets the run go on to its end.
+fn changed_meanwhile(site: &Site, change: impl FnOnce()) -> common::Output {
+    let before = site.runs().len();
+    let mut running = site.start(&["run"]);
+    assert!(running.reaches(|_| true));
+    let runs = site.runs();
+    assert_eq!(runs.len(), before + 1);
+    // What was found is kept in a file, which here is a pipe that nobody reads yet.
+    let pipe = runs[before].directory.join("installation.json");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(running.reaches(|event| event["event"] == "installable"));
+    change();
+    let found = std::fs::read(&pipe).unwrap();
+    std::fs::remove_file(&pipe).unwrap();
+    std::fs::write(&pipe, found).unwrap();
+    running.end()
+}
+
+/// Puts a package in the place of this one that offers something else besides, and is as whole.
+fn put_another_there(package: &Path) {
+    struct Offers;
+    impl Changes for Offers {
+        fn provides(&self) -> Vec<Capability> {
+            vec![Capability::unversioned("something-else")]
+        }
+    }
+    let changed = package.with_extension("changed");
+    rewrite(package, &changed, &PayloadLimits::default(), &mut Offers).unwrap();
+    std::fs::rename(changed, package).unwrap();
+}
+
+/// What is built, or what a run has made of it, by the beginning of its name.
+fn below(directory: &Path, name: &str) -> PathBuf {
+    let output =
+        Command::new("find").arg(directory).args(["-name", &format!("{name}*.rpm")]).output().unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    PathBuf::from(found.lines().next().unwrap_or_else(|| panic!("no {name} below {}", directory.display())))
+}
+
+#[test]
+fn a_package_that_changes_between_the_proof_and_publishing_is_not_published() {
+    let Some((mut site, gpg)) = site() else { return };
+    let components = site.state().join("components");
+    let change = || put_another_there(&below(&components, "kmod-hello-1"));
+    let output = changed_meanwhile(&site, change).ends_with(7);
+    output
+        .says("was changed by somebody after it was proven; nothing was published")
+        .says("is to be published");
+    assert!(!site.repository(&site.lab.newer).exists());
+
+    // The same with a key: what is signed is what was proven, and not what has come into its place.
+    let key = gpg.key(&site, "drivers@example.com");
+    sign_with(&mut site, &key);
+    let output = changed_meanwhile(&site, change).ends_with(7);
+    output.says("was changed by somebody after it was proven; nothing was published");
+    assert!(!site.repository(&site.lab.newer).exists());
+    site.run(&["run"]).succeeds();
 }

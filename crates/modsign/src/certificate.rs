@@ -143,6 +143,12 @@ impl Certificate {
         name_of(&self.parsed.tbs_certificate.subject)
     }
 
+    /// The whole name of its subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        printable(&self.parsed.tbs_certificate.subject.to_string())
+    }
+
     /// The last moment at which it is valid.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {

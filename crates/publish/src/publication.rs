@@ -105,6 +105,12 @@ impl Accept {
         Self(Arc::new(judge))
     }
 
+    /// This judge, and then another.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self::new(move |listed| self.judge(listed).and_then(|()| other.judge(listed)))
+    }
+
     /// Asks the judge.
     pub(crate) fn judge(&self, packages: &[Package]) -> Result<(), String> {
         (self.0)(packages)

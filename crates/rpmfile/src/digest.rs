@@ -8,6 +8,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
+use drivetrain_model::Sha256Digest;
 use rpm::{Header, IndexSignatureTag, IndexTag};
 use sha2::{Digest, Sha256, Sha512};
 
@@ -36,6 +37,54 @@ pub fn verify(path: &Path, keyring: &Keyring) -> Result<Signer> {
     let (head, payload) = header::open(path)?;
     check_digests(&head, payload).map_err(|problem| problem.of(&file))?;
     keyring.check(&head).map_err(|problem| problem.of(&file))
+}
+
+/// What the bytes of a package are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PackageDigests {
+    /// The SHA-256 of the whole file.
+    pub file: Sha256Digest,
+    /// The SHA-256 of header and payload: of all but the lead and the signature header. It stays as it is where a package
+    /// is signed, and where a signature is taken away.
+    pub content: Sha256Digest,
+}
+
+/// Reads a package to its end. Nothing of it is held to what it says of itself: see [`verify_digests`].
+///
+/// # Errors
+/// Where it is no package, or cannot be read.
+pub fn package_digests(path: &Path) -> Result<PackageDigests> {
+    let (head, mut payload) = header::open(path)?;
+    let (mut file, mut content) = (Sha256::new(), Sha256::new());
+    file.update(&head.bytes);
+    content.update(head.header());
+    let both = |bytes: &[u8]| {
+        file.update(bytes);
+        content.update(bytes);
+    };
+    for_each_chunk(&mut payload, both).map_err(|problem| problem.of(&name_of(path)))?;
+    let digest = |hasher: Sha256| Sha256Digest::from_bytes(hasher.finalize().into());
+    Ok(PackageDigests { file: digest(file), content: digest(content) })
+}
+
+/// Hands over what is left of a reader, as it comes.
+fn for_each_chunk(
+    reader: &mut impl BufRead,
+    mut take: impl FnMut(&[u8]),
+) -> std::result::Result<(), Problem> {
+    loop {
+        let bytes = match reader.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Problem::Read(error)),
+        };
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        take(bytes);
+        let count = bytes.len();
+        reader.consume(count);
+    }
 }
 
 fn check_digests(head: &Head, payload: impl BufRead) -> std::result::Result<(), Problem> {
@@ -80,25 +129,15 @@ fn check_payload(
     }
     let (mut hasher256, mut hasher512) = (sha256.map(|_| Sha256::new()), sha512.map(|_| Sha512::new()));
     let mut length = 0;
-    loop {
-        let bytes = match payload.fill_buf() {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Problem::Read(error)),
-        };
-        if bytes.is_empty() {
-            break;
-        }
+    for_each_chunk(&mut payload, |bytes| {
         if let Some(hasher) = &mut hasher256 {
             hasher.update(bytes);
         }
         if let Some(hasher) = &mut hasher512 {
             hasher.update(bytes);
         }
-        let count = bytes.len();
-        length += count as u64;
-        payload.consume(count);
-    }
+        length += bytes.len() as u64;
+    })?;
     let found = [hasher256.map(|h| hex::encode(h.finalize())), hasher512.map(|h| hex::encode(h.finalize()))];
     let fits = found.iter().zip([sha256, sha512]).all(|(found, stated)| match (found, stated) {
         (Some(found), Some(stated)) => found.eq_ignore_ascii_case(stated),

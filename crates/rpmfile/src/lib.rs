@@ -33,7 +33,7 @@ mod spec;
 mod write;
 
 pub use build::MetaPackage;
-pub use digest::{verify, verify_digests};
+pub use digest::{PackageDigests, package_digests, verify, verify_digests};
 pub use driver_sources::{DriverSources, SourceEntry, SourceLimits};
 pub use error::{Error, Problem, Result};
 pub use extract::{Extracted, extract};

@@ -5,7 +5,8 @@ mod support;
 
 use std::fs;
 
-use drivetrain_rpmfile::{Keyring, PackageKey, PackageKeyError, Problem, is_signed, verify};
+use drivetrain_model::Sha256Digest;
+use drivetrain_rpmfile::{Keyring, PackageKey, PackageKeyError, Problem, is_signed, package_digests, verify};
 use rpm::CompressionType;
 use support::{Gpg, small, write};
 
@@ -35,6 +36,11 @@ fn what_is_signed_here_is_good_to_rpmkeys_and_the_same_every_time() {
                 .to_vec()
         };
         assert!(built(&path) == built(&signed));
+        let [unsigned, with] = [&path, &signed].map(|file| package_digests(file).unwrap());
+        assert_eq!(unsigned.content, with.content);
+        assert_eq!(unsigned.content, Sha256Digest::of(&built(&path)));
+        assert_eq!(unsigned.file, Sha256Digest::of(&before));
+        assert_ne!(unsigned.file, with.file);
         assert_eq!(fs::metadata(&path).unwrap().len(), fs::metadata(&signed).unwrap().len());
 
         let theirs = gpg.public(name);

@@ -1,11 +1,13 @@
 //! `drivetrain check`
 
+use camino::Utf8Path;
 use drivetrain_kmod::VermagicPolicy;
 use drivetrain_model::ExitCode;
 use drivetrain_prove::{Limits, Proof, ProveError, prove, read_kernel, read_modules};
 use serde::Serialize;
 
-use crate::cli::Check;
+use crate::cli::{Check, Global};
+use crate::command::keys;
 use crate::failure::{Failure, Result};
 use crate::view;
 
@@ -20,11 +22,18 @@ struct Answer<'a> {
     not_judged: Vec<String>,
 }
 
-/// Judges the modules in files.
-pub fn run(args: &Check, json: bool) -> Result<ExitCode> {
+/// Judges the modules in files, or tries the keys.
+pub fn run(args: &Check, global: &Global) -> Result<ExitCode> {
+    match &args.kernel {
+        Some(kernel) => judge(args, kernel, global.json),
+        None => keys::run(global),
+    }
+}
+
+fn judge(args: &Check, kernel: &Utf8Path, json: bool) -> Result<ExitCode> {
     // Two reads of the disk at once: the kernel's symbols are about half of the work.
     let (kernel, modules) = std::thread::scope(|scope| {
-        let kernel = scope.spawn(|| read_kernel(&args.kernel, args.release.as_ref()));
+        let kernel = scope.spawn(|| read_kernel(kernel, args.release.as_ref()));
         let modules = read_modules(&args.files, &Limits::default());
         (kernel.join(), modules)
     });

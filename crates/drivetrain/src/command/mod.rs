@@ -4,6 +4,7 @@ pub mod check;
 pub mod closure;
 pub mod diff;
 pub mod init;
+pub mod keys;
 pub mod machines;
 pub mod plan;
 pub mod promote;

@@ -4,20 +4,20 @@
 //! kernel that another host published is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use drivetrain_config::{ChannelName, Config, Lockstep as Settings, PublishTarget, Repository, Verify};
+use drivetrain_config::{ChannelName, Config, Lockstep as Settings, PublishTarget, Repository};
 use drivetrain_fetch::Request;
 use drivetrain_model::{
     Cell, Event, Evr, ExitCode, KernelRelease, Nevra, Package, RepositoryId, RunId, Sha256Digest,
 };
 use drivetrain_plan::{Inventories, files_to_install};
 use drivetrain_publish::{
-    Accept, Address, Depth, Lockstep, LockstepKernel, OfOneKernel, Outcome, Publication, RepositoryPath,
-    Served, of_kernel,
+    Address, Depth, Lockstep, LockstepKernel, OfOneKernel, Outcome, Publication, RepositoryPath, Served,
+    of_kernel,
 };
-use drivetrain_rpmfile::{Keyring, PackageKey, PayloadLimits, RpmFile, rewrite, verify};
+use drivetrain_rpmfile::{PackageKey, PayloadLimits, RpmFile, rewrite};
 use drivetrain_solve::RepositoryIndex;
 use fs_err as fs;
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +31,8 @@ use crate::stage::install::{self, has_modules, would_be_taken_over};
 use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
 use crate::stage::publish::{ask, change, consumers, location, settle};
-use crate::stage::{blocking, publish};
+use crate::stage::unchanged::AsProven;
+use crate::stage::{blocking, publish, sign};
 
 /// Stands for all kernels where a kernel's release stands otherwise: in names on a server, and in that of a lock.
 const ALL_KERNELS: &str = "lockstep";
@@ -120,11 +121,14 @@ pub async fn publish(
     }
     let work = Work::new(context, config)?;
     let made = work.make(settings, planned, &kernels, &address.path, before.as_ref()).await?;
-    let rpms = work.proven(planned, &made).await?;
-    let (rpms, keys) = match &key {
-        Some(key) => work.signed(key, rpms).await?,
-        None => (rpms, String::new()),
+    let as_proven = AsProven::take(made.rpms.clone()).await?;
+    let proven = work.proven(planned, &made).await?;
+    let signed = match &key {
+        Some(key) => Some(sign::packages(context, config, key, proven.clone()).await?),
+        None => None,
     };
+    let rpms = signed.as_ref().map_or_else(|| proven.clone(), |signed| signed.rpms.clone());
+    let accept = as_proven.hand_over(proven, rpms.clone()).await?;
     let publication = Publication {
         address: address.clone(),
         driver_name: config.driver.name.to_string(),
@@ -132,13 +136,13 @@ pub async fn publish(
         rpms,
         evidence: made.evidence()?,
         consumers: consumers(config),
-        keys,
+        keys: signed.as_ref().map(|signed| signed.keys.clone()).unwrap_or_default(),
         lock: digest,
         run: manner.run.clone(),
         verdicts: None,
         lockstep: Some(made.lockstep.clone()),
         replace: manner.replace,
-        accept: Accept::default(),
+        accept,
         change: change(manner.why),
     };
     let target = context.publisher.made(config)?;
@@ -517,48 +521,6 @@ impl<'a> Work<'a> {
         let (_, taken) = install::solve(&config, &inventories, &index, &wanted).await?;
         if taken.is_empty() { Ok(made.rpms.clone()) } else { Err(would_be_taken_over(self.config, &taken)) }
     }
-
-    /// Each signed by a key that is served with them: by whoever signed it, or by the site's.
-    async fn signed(&self, key: &Arc<PackageKey>, rpms: Vec<PathBuf>) -> Result<(Vec<PathBuf>, String)> {
-        let mut trusted = Vec::new();
-        for (id, repository) in self.config.repositories() {
-            if repository.verify == Verify::Signatures {
-                trusted.push(Trust::of(self.context, &id, repository).await?.armored().to_vec());
-            }
-        }
-        let (key, place) = (Arc::clone(key), self.place("signed")?);
-        blocking(move || sign(&key, &place, rpms, &trusted))
-            .await?
-            .map_err(|error| Failure::because(ExitCode::Publish, "the packages cannot be signed", &*error))
-    }
-}
-
-type Unsigned = Box<dyn std::error::Error + Send + Sync>;
-
-fn sign(
-    key: &PackageKey,
-    place: &Path,
-    rpms: Vec<PathBuf>,
-    trusted: &[Vec<u8>],
-) -> Result<(Vec<PathBuf>, String), Unsigned> {
-    let own = Keyring::from_armored(&[key.public()])?;
-    let others = trusted.iter().map(|text| Keyring::from_armored(&[text])).collect::<Result<Vec<_>, _>>()?;
-    let (mut signed, mut used) = (Vec::new(), BTreeSet::new());
-    for rpm in rpms {
-        if verify(&rpm, &own).is_ok() {
-            signed.push(rpm);
-        } else if let Some(number) = others.iter().position(|keyring| verify(&rpm, keyring).is_ok()) {
-            used.insert(number);
-            signed.push(rpm);
-        } else {
-            let to = place.join(format!("{}.rpm", signed.len()));
-            key.sign(&rpm, &to)?;
-            signed.push(to);
-        }
-    }
-    let keys: BTreeSet<&str> =
-        used.into_iter().filter_map(|number| std::str::from_utf8(&trusted[number]).ok()).collect();
-    Ok((signed, keys.into_iter().collect::<Vec<_>>().join("\n")))
 }
 
 fn held(path: PathBuf) -> Result<Held> {

@@ -26,6 +26,7 @@ pub mod root;
 pub mod sign;
 pub mod sources;
 pub mod transfer;
+pub mod unchanged;
 pub mod userspace;
 pub mod vendor;
 

@@ -9,14 +9,12 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_build::digest_of;
 use drivetrain_config::{Config, ModuleHash, ModuleSigner, SignBy};
-use drivetrain_kmod::is_module_path;
 use drivetrain_model::{ExitCode, Sha256Digest};
 use drivetrain_modsign::{
-    Certificate, Compression, Endorsement, HashKind, KeyFile, ModuleDigest, RawSignature, Request,
-    RequestedModule, SignatureStore, Signer, Token, compress_as, content_of, sign_module, unpack,
+    Certificate, HashKind, KeyFile, ModuleDigest, RawSignature, Request, RequestedModule, SignatureStore,
+    SignaturesFor, Signer, Token, content_of, sign_package,
 };
 use drivetrain_prove::{Limits, ModuleFile, read_modules};
-use drivetrain_rpmfile::{Changes, FileFact, FileKind, PayloadLimits, rewrite};
 use fs_err as fs;
 use jiff::{Timestamp, ToSpan as _};
 use serde::Serialize;
@@ -26,17 +24,15 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
-use crate::stage::{blocking, read_small, utf8};
+use crate::stage::{blocking, read_small, unchanged, utf8};
 use crate::state::StateDirectory;
 
 /// Keys and certificates are a few kilobytes.
 const MAX_FILE: u64 = 64 << 10;
 /// How long a command may take for one signature: somebody may have to press a button.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
-/// No module is larger.
-const MAX_MODULE: usize = 1 << 30;
 /// A certificate that ends within this many days is told of.
-const SOON: i64 = 30;
+pub const SOON: i64 = 60;
 
 /// The certificates that modules are signed for, each with who signs.
 pub struct ModuleSigning(Vec<Configured>);
@@ -84,6 +80,7 @@ fn configured(signer: &ModuleSigner) -> Result<Configured> {
             let token = Token::open(module, token, label, pin.expose()).map_err(|error| {
                 Failure::because(ExitCode::Usage, "the token of driver.module_signing cannot be used", &error)
             })?;
+            // What a token has by the name of a key may be another key.
             probe(&token, &certificate, hash)?;
             Some(Box::new(token))
         }
@@ -96,14 +93,34 @@ fn configured(signer: &ModuleSigner) -> Result<Configured> {
     Ok(Configured { certificate, hash, signer: by })
 }
 
-/// What a token has by the name of a key may be another key.
-fn probe(token: &Token, certificate: &Certificate, hash: HashKind) -> Result<()> {
+/// A certificate that modules would be signed for, and whether that works.
+pub struct TriedSigner {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The hash of the signatures.
+    pub hash: HashKind,
+    /// That a signature was made and verified; absent where another host signs.
+    pub signs: Option<bool>,
+}
+
+/// Has something signed that is no module, whoever signs.
+pub fn try_out(signer: &ModuleSigner) -> Result<TriedSigner> {
+    let Configured { certificate, hash, signer } = configured(signer)?;
+    let signs = match signer {
+        Some(signer) => Some(probe(signer.as_ref(), &certificate, hash).map(|()| true)?),
+        None => None,
+    };
+    Ok(TriedSigner { certificate, hash, signs })
+}
+
+/// Makes a signature, and verifies it.
+fn probe(signer: &dyn Signer, certificate: &Certificate, hash: HashKind) -> Result<()> {
     let digest = ModuleDigest::of(hash, b"probe");
     let failed = |error: &(dyn std::error::Error + 'static)| {
-        let message = format!("{} is not to be signed with for {certificate}", token.describe());
+        let message = format!("{} is not to be signed with for {certificate}", signer.describe());
         Failure::because(ExitCode::Usage, message, error)
     };
-    let made = token.sign(std::slice::from_ref(&digest)).map_err(|error| failed(&error))?;
+    let made = signer.sign(std::slice::from_ref(&digest)).map_err(|error| failed(&error))?;
     let signature = made.first().map(Vec::as_slice).unwrap_or_default();
     certificate.verify(&digest, signature).map_err(|error| failed(&error))
 }
@@ -230,7 +247,8 @@ pub async fn make(context: &Context, planned: &Planned, mut built: Built) -> Res
     }
     let directory =
         context.state.scratch_directory().map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-    let packages: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
+    let packages: Vec<(Utf8PathBuf, Sha256Digest)> =
+        built.packages().map(|package| (package.path.clone(), package.sha256)).collect();
     let (place, state) = (directory.path().to_owned(), context.state.clone());
     let purpose = planned.plan.cell.to_string();
     let (written, modules) =
@@ -258,12 +276,13 @@ type Signatures = BTreeMap<ModuleDigest, RawSignature>;
 fn sign_all(
     signing: &ModuleSigning,
     state: &StateDirectory,
-    packages: &[Utf8PathBuf],
+    packages: &[(Utf8PathBuf, Sha256Digest)],
     place: &Path,
     purpose: String,
 ) -> Result<(BTreeMap<Utf8PathBuf, Written>, Vec<SignedModule>)> {
     let of = |error: &(dyn std::error::Error + 'static)| Failure::of(ExitCode::Proof, error);
-    let found = read_modules(packages, &Limits::default()).map_err(|error| of(&error))?;
+    let files: Vec<Utf8PathBuf> = packages.iter().map(|(path, _)| path.clone()).collect();
+    let found = read_modules(&files, &Limits::default()).map_err(|error| of(&error))?;
     let (mut signatures, mut digests) = (Vec::new(), Vec::new());
     for one in &signing.0 {
         let of_all: Vec<ModuleDigest> =
@@ -272,17 +291,25 @@ fn sign_all(
         digests.push(of_all);
     }
     let mut written = BTreeMap::new();
-    for (position, package) in packages.iter().enumerate() {
+    for (position, (package, made)) in packages.iter().enumerate() {
         if found.without.contains(package) {
             continue;
         }
         let to = place.join(position.to_string());
         fs::create_dir(&to).map_err(|error| of(&error))?;
         let to = to.join(package.file_name().unwrap_or("package.rpm"));
-        let mut changes = SignModules { signing, signatures: &signatures };
-        rewrite(package.as_std_path(), &to, &PayloadLimits::default(), &mut changes).map_err(|error| {
+        let signers: Vec<SignaturesFor<'_>> = (signing.0.iter().zip(&signatures))
+            .map(|(one, signatures)| SignaturesFor {
+                certificate: &one.certificate,
+                hash: one.hash,
+                signatures,
+            })
+            .collect();
+        sign_package(package.as_std_path(), &to, &signers).map_err(|error| {
             Failure::because(ExitCode::Proof, format!("the modules of {package} cannot be signed"), &error)
         })?;
+        // Somebody may have been asked for signatures meanwhile, for as long as that takes.
+        unchanged::require_made(package.as_std_path(), *made)?;
         let path = utf8(&to)?;
         let (size, sha256) = digest_of(&path).map_err(|error| of(&error))?;
         written.insert(package.clone(), Written { path, size, sha256 });
@@ -388,33 +415,6 @@ fn signed_modules(
             .collect(),
     };
     modules.iter().enumerate().map(signed).collect()
-}
-
-/// Puts signatures into the modules of a package.
-struct SignModules<'a> {
-    signing: &'a ModuleSigning,
-    signatures: &'a [Signatures],
-}
-
-impl Changes for SignModules<'_> {
-    fn wants(&self, file: &FileFact) -> bool {
-        file.kind == FileKind::Regular && !file.ghost && is_module_path(&file.path)
-    }
-
-    fn content(&mut self, _: &FileFact, content: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let compression = Compression::detect(content);
-        let module = unpack(content, MAX_MODULE).map_err(io::Error::other)?;
-        let bare = content_of(&module).map_err(io::Error::other)?;
-        let mut endorsements = Vec::new();
-        for (one, signatures) in self.signing.0.iter().zip(self.signatures) {
-            let signature = signatures
-                .get(&ModuleDigest::of(one.hash, bare))
-                .ok_or_else(|| io::Error::other("it is not the module that was signed"))?;
-            endorsements.push(Endorsement { certificate: &one.certificate, hash: one.hash, signature });
-        }
-        let signed = sign_module(bare, &endorsements).map_err(io::Error::other)?;
-        compress_as(compression, signed).map(Some).map_err(io::Error::other)
-    }
 }
 
 /// The modules that do not carry good signatures of all these certificates, a line each.

@@ -17,6 +17,7 @@ use crate::failure::{Failure, Result};
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
+use crate::stage::unchanged::AsProven;
 use crate::stage::{blocking, install, modsign, reuse};
 use crate::view;
 
@@ -24,6 +25,8 @@ use crate::view;
 pub struct Proven {
     /// The packages to publish.
     pub rpms: Vec<PathBuf>,
+    /// What they were when they were proven.
+    pub as_proven: AsProven,
     /// Lock, plan, verdicts, timings and logs.
     pub evidence: Evidence,
     /// The modules in them, each by its package.
@@ -48,6 +51,8 @@ pub async fn make(
     let (built, signed) = modsign::make(context, planned, built).await?;
     let certificates = planned.module_signing.as_ref().map(|signing| signing.certificates());
     let files: Vec<Utf8PathBuf> = built.packages().map(|package| package.path.clone()).collect();
+    let packages: Vec<Utf8PathBuf> = files.iter().chain(&built.userspace).cloned().collect();
+    let as_proven = as_made(&built, &packages).await?;
     let release = planned.selection.kernel.release.clone();
     let devel = built.devel.clone();
     let (mut proof, unsigned) = blocking(move || judge(&files, &devel, &release, certificates.as_deref()))
@@ -87,8 +92,6 @@ pub async fn make(
         failure.causes = problems;
         return Err(failure.next(format!("the whole verdict is in {run}/verdicts.json")));
     }
-    let packages: Vec<Utf8PathBuf> =
-        built.packages().map(|package| package.path.clone()).chain(built.userspace.iter().cloned()).collect();
     let (installation, accept) = install::prove(context, config, planned, &packages).await?;
     add(&mut evidence, "installation.json", &installation)?;
     keep(run, &evidence)?;
@@ -101,12 +104,22 @@ pub async fn make(
     };
     Ok(Proven {
         rpms: packages.into_iter().map(Into::into).collect(),
+        as_proven,
         evidence,
         modules: proof.modules,
         verdicts,
         accept,
         _signed: signed,
     })
+}
+
+/// What the packages are that are about to be proven: those that were built or signed, and the vendor's.
+async fn as_made(built: &Built, packages: &[Utf8PathBuf]) -> Result<AsProven> {
+    let as_proven = AsProven::take(packages.iter().map(Into::into).collect()).await?;
+    for package in built.packages() {
+        as_proven.require(package.path.as_std_path(), package.sha256)?;
+    }
+    Ok(as_proven)
 }
 
 /// Whether the kernel loads the modules in these packages; and which of them lack a signature, where any are asked for.

@@ -92,11 +92,13 @@ pub async fn publish(
         Some(key) => Some(sign::packages(context, config, &key, proven.rpms.clone()).await?),
         None => None,
     };
+    let rpms = signed.as_ref().map_or(&proven.rpms, |signed| &signed.rpms).clone();
+    let unchanged = proven.as_proven.hand_over(proven.rpms, rpms.clone()).await?;
     let publication = Publication {
         address: planned.address.clone(),
         driver_name: config.driver.name.to_string(),
         cell: planned.plan.cell.clone(),
-        rpms: signed.as_ref().map_or(proven.rpms, |signed| signed.rpms.clone()),
+        rpms,
         evidence: proven.evidence,
         consumers: consumers(config),
         keys: signed.as_ref().map(|signed| signed.keys.clone()).unwrap_or_default(),
@@ -105,7 +107,7 @@ pub async fn publish(
         verdicts: Some(proven.verdicts),
         lockstep: None,
         replace,
-        accept: proven.accept,
+        accept: unchanged.and(proven.accept),
         change: change(why),
     };
     let target = context.publisher.made(config)?;

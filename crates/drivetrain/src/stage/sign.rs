@@ -1,12 +1,13 @@
 //! The site's key: packages and metadata are signed with it on this host, whatever host builds.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drivetrain_config::{Config, PublishSign, Verify};
 use drivetrain_model::ExitCode;
 use drivetrain_publish::Signing;
-use drivetrain_rpmfile::{PackageKey, PackageKeyError, is_signed};
+use drivetrain_rpmfile::{Keyring, PackageKey, PackageKeyError, verify};
 use fs_err as fs;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -21,6 +22,11 @@ const MAX_KEY: u64 = 1 << 20;
 
 /// Reads the key that the configuration names, and tries it out.
 pub fn read(sign: &PublishSign) -> Result<PackageKey> {
+    read_at(sign, Timestamp::now())
+}
+
+/// [`read`] as if this were now.
+pub fn read_at(sign: &PublishSign, now: Timestamp) -> Result<PackageKey> {
     use std::io::Read as _;
     let path = &sign.key;
     let unreadable = |error: &std::io::Error| {
@@ -29,7 +35,7 @@ pub fn read(sign: &PublishSign) -> Result<PackageKey> {
     let mut text = String::new();
     let file = fs::File::open(path).map_err(|error| unreadable(&error))?;
     file.take(MAX_KEY).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
-    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+    let now = u64::try_from(now.as_second()).unwrap_or(0);
     let passphrase = sign.passphrase.as_ref().map(|passphrase| passphrase.expose());
     PackageKey::read(&text, passphrase, now).map_err(|error| {
         let next = match &error {
@@ -57,7 +63,7 @@ pub fn signing(key: &Arc<PackageKey>) -> Signing {
 
 /// Packages that are signed, all of them.
 pub struct SignedPackages {
-    /// Their files.
+    /// Their files, in the order of the packages that were given.
     pub rpms: Vec<PathBuf>,
     /// The public keys of those that others have signed, armored.
     pub keys: String,
@@ -65,7 +71,8 @@ pub struct SignedPackages {
     _directory: TempDir,
 }
 
-/// Signs packages. Those that the vendor has signed, and whose signature was verified, stay as they are.
+/// Signs packages. Those with a good signature stay as they are: by this key, or by one that the configuration verifies a
+/// repository's packages with.
 pub async fn packages(
     context: &Context,
     config: &Config,
@@ -74,40 +81,53 @@ pub async fn packages(
 ) -> Result<SignedPackages> {
     let directory =
         context.state.scratch_directory().map_err(|error| Failure::of(ExitCode::Failure, &error))?;
-    let trusted = config.driver.repository.verify == Verify::Signatures;
+    let trusted = trusted(context, config).await?;
     let (key, place) = (Arc::clone(key), directory.path().to_owned());
-    let (rpms, theirs) = blocking(move || {
-        let mut signed = Vec::new();
-        let mut theirs = false;
-        for rpm in rpms {
-            if trusted && is_signed(&rpm)? {
-                theirs = true;
-                signed.push(rpm);
-                continue;
-            }
+    let (rpms, keys) = blocking(move || sign_others(&key, &place, rpms, &trusted))
+        .await?
+        .map_err(|error| Failure::because(ExitCode::Publish, "the packages cannot be signed", &*error))?;
+    Ok(SignedPackages { rpms, keys, _directory: directory })
+}
+
+/// The keys that the configuration verifies packages with, for each repository of which it asks for signatures.
+async fn trusted(context: &Context, config: &Config) -> Result<Vec<Vec<u8>>> {
+    let mut trusted: Vec<Vec<u8>> = Vec::new();
+    for (id, repository) in config.repositories() {
+        if repository.verify == Verify::Signatures {
+            trusted.push(Trust::of(context, &id, repository).await?.armored().to_vec());
+        }
+    }
+    Ok(trusted)
+}
+
+type Unsigned = Box<dyn std::error::Error + Send + Sync>;
+
+/// Signs what nobody has signed who is trusted. With it the keys of those who have.
+fn sign_others(
+    key: &PackageKey,
+    place: &Path,
+    rpms: Vec<PathBuf>,
+    trusted: &[Vec<u8>],
+) -> Result<(Vec<PathBuf>, String), Unsigned> {
+    let own = Keyring::from_armored(&[key.public()])?;
+    let others = trusted.iter().map(|text| Keyring::from_armored(&[text])).collect::<Result<Vec<_>, _>>()?;
+    let (mut signed, mut used) = (Vec::new(), BTreeSet::new());
+    for rpm in rpms {
+        if verify(&rpm, &own).is_ok() {
+            signed.push(rpm);
+        } else if let Some(number) = others.iter().position(|keyring| verify(&rpm, keyring).is_ok()) {
+            used.insert(number);
+            signed.push(rpm);
+        } else {
             // Of files of one name in several directories each has its own.
             let copy = place.join(signed.len().to_string());
-            fs::create_dir(&copy).map_err(|error| unwritten(&rpm, error))?;
+            fs::create_dir(&copy)?;
             let copy = copy.join(rpm.file_name().unwrap_or(rpm.as_os_str()));
             key.sign(&rpm, &copy)?;
             signed.push(copy);
         }
-        Ok::<_, drivetrain_rpmfile::Error>((signed, theirs))
-    })
-    .await?
-    .map_err(|error| Failure::because(ExitCode::Publish, "the packages cannot be signed", &error))?;
-    let keys = if theirs {
-        let trust = Trust::of(context, &config.driver.repository_id, &config.driver.repository).await?;
-        String::from_utf8_lossy(trust.armored()).into_owned()
-    } else {
-        String::new()
-    };
-    Ok(SignedPackages { rpms, keys, _directory: directory })
-}
-
-fn unwritten(rpm: &std::path::Path, error: std::io::Error) -> drivetrain_rpmfile::Error {
-    drivetrain_rpmfile::Error {
-        file: rpm.display().to_string(),
-        problem: Box::new(drivetrain_rpmfile::Problem::Read(error)),
     }
+    let keys: BTreeSet<&str> =
+        used.into_iter().filter_map(|number| std::str::from_utf8(&trusted[number]).ok()).collect();
+    Ok((signed, keys.into_iter().collect::<Vec<_>>().join("\n")))
 }

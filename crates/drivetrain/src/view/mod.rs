@@ -8,6 +8,7 @@ pub mod boot;
 pub mod closure;
 pub mod diff;
 mod json;
+pub mod keys;
 pub mod matrix;
 pub mod origin;
 mod output;

@@ -12,6 +12,7 @@
 
 pub mod boxed;
 pub mod consumer;
+pub mod gpg;
 pub mod picky;
 pub mod processes;
 pub mod pulp_user;
