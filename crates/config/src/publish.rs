@@ -94,15 +94,6 @@ pub(crate) fn read(field: &Field<'_>, context: &Context<'_>, problems: &mut Prob
     };
     let Placed { target, layout, keep } = placed?;
     let (sign, lockstep) = (sign?, lockstep?);
-    if let (Some(_), PublishTarget::Pulp(_), Some(field)) = (&sign, &target, fields.get("sign")) {
-        let message = format!(
-            "{} is for a directory: Pulp serves no signature of metadata that is made elsewhere",
-            field.path
-        );
-        let help = "leave it out; Pulp's administrator can give the repository a signing service".to_owned();
-        problems.add(field.key, message, Some(help));
-        return None;
-    }
     Some(Publish { target, layout, keep, channels: names?, sign, lockstep })
 }
 

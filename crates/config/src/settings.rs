@@ -607,7 +607,7 @@ pub struct Publish {
     /// one, without a name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<ChannelName>,
-    /// The key that packages and metadata are signed with; absent where they are not signed.
+    /// The key that packages are signed with, and the metadata of a directory; absent where they are not signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sign: Option<PublishSign>,
     /// The repository that holds kernels and drivers together, one for all kernels; absent where there is none.
@@ -636,7 +636,7 @@ impl Lockstep {
     }
 }
 
-/// The key that packages and metadata are signed with.
+/// The key that packages are signed with, and the metadata of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PublishSign {
     /// The file with the armored OpenPGP secret key. Absolute.
@@ -704,6 +704,9 @@ pub struct PublishPulp {
     /// The name of a content guard that distributions get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_guard: Option<String>,
+    /// The name of the signing service of the server that signs the metadata of repositories. Absent where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_service: Option<String>,
     /// How many connections at once, 1 to 32. Default 6.
     pub connections: u32,
     /// Files larger than this many MiB are sent in chunks of that size, 1 to 1024, unless the first of them shows that

@@ -172,7 +172,6 @@ publishing! {
     sign_without_key: "  directory: {path: p}\n  sign: {passphrase: \"${ARK_PASSWORD}\"}";
     sign_key_from_a_server: "  directory: {path: p}\n  sign: {key: https://example.com/key.asc}";
     sign_passphrase_in_the_file: "  directory: {path: p}\n  sign: {key: key.asc, passphrase: hunter2}";
-    sign_for_pulp: "  pulp: {url: https://pulp.example.com}\n  sign: {key: key.asc}";
     lockstep_with_kernel: "  directory: {path: published}\n  lockstep: {path: \"{train}/{kernel}\"}";
     lockstep_above_the_kernels: "  directory: {path: published}\n  lockstep: {path: \"{train}/{driver}\"}";
     lockstep_without_channel: "  directory: {path: published}\n  channels: [a, b]\n  lockstep: {path: \"{train}/{arch}\"}";
@@ -229,6 +228,7 @@ publishing! {
     pulp_numbers: "  pulp:\n    profile: release\n    connections: 33\n    chunk_mib: 0\n    keep: 1";
     pulp_adopt: "  pulp: {profile: release, adopt: always}";
     pulp_content_guard: "  pulp: {profile: release, content_guard: \"a\\tb\"}";
+    pulp_signing_service: "  pulp: {profile: release, signing_service: \"a\\tb\"}";
 }
 
 macro_rules! building {

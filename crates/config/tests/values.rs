@@ -121,6 +121,7 @@ const PULP: &str = r#"publish:
     distribution: "{channel}-{name}-{kernel}"
     labels: {team: storage, train and arch: "{train} on {arch}", stage_1: "{channel}"}
     content_guard: nodes of the site
+    signing_service: site's metadata
     connections: 32
     chunk_mib: 1
     adopt: true
@@ -152,6 +153,7 @@ fn pulp_is_read_as_it_is_meant() {
     assert_eq!(pulp.ca.as_deref(), Some(Utf8Path::new("/site/trains/ark.pem")));
     assert_eq!((pulp.api_root.as_str(), pulp.domain.as_deref()), ("/content/pulp/", Some("drivers")));
     assert_eq!(pulp.content_guard.as_deref(), Some("nodes of the site"));
+    assert_eq!(pulp.signing_service.as_deref(), Some("site's metadata"));
     assert_eq!((pulp.connections, pulp.chunk_mib, pulp.adopt), (32, 1, true));
     assert_eq!(config.publish.keep, 2);
 }
@@ -177,7 +179,8 @@ fn pulp_needs_no_more_than_a_profile() {
     let config = published("publish: {pulp: {profile: default}}");
     let pulp = pulp(&config);
     assert_eq!((&pulp.url, &pulp.credentials, &pulp.profile_file), (&None, &None, &None));
-    assert_eq!((&pulp.ca, &pulp.domain, &pulp.content_guard), (&None, &None, &None));
+    assert_eq!((&pulp.ca, &pulp.domain), (&None, &None));
+    assert_eq!((&pulp.content_guard, &pulp.signing_service), (&None, &None));
     assert_eq!((pulp.api_root.as_str(), pulp.connections, pulp.chunk_mib), ("/pulp/", 6, 32));
     assert!(!pulp.adopt && pulp.labels.is_empty());
     assert_eq!(pulp.repository.to_string(), "{name}-{train}-{driver}-{kernel}-{arch}");
@@ -294,6 +297,7 @@ fn the_template_is_right_for_pulp_too() {
         ("domain", full.domain.is_some()),
         ("labels", !full.labels.is_empty()),
         ("content_guard", full.content_guard.is_some()),
+        ("signing_service", full.signing_service.is_some()),
     ] {
         assert!(is_shown, "the template does not show {key}");
     }

@@ -103,7 +103,13 @@ impl Publisher {
                 let signing = self.key(config)?.as_ref().map(sign::signing);
                 Ok(self.directory(directory, config, signing)?)
             }
-            PublishTarget::Pulp(pulp) => Ok(self.pulp(pulp, config)?),
+            PublishTarget::Pulp(pulp) => {
+                let target = self.pulp(pulp, config)?;
+                if let Some(key) = self.key(config)? {
+                    target.packages_are_signed(sign::signing(&key));
+                }
+                Ok(target)
+            }
         }
     }
 
@@ -145,6 +151,7 @@ impl Publisher {
             chunk: u64::from(pulp.chunk_mib) << 20,
             adopt: pulp.adopt,
             guard: pulp.content_guard.clone(),
+            signing_service: pulp.signing_service.clone(),
             client_name: format!("{}:{}", crate::stage::publish::who(), self.0.state),
             progress: Box::new(move |step| {
                 if let Some(reporter) = &reporter {

@@ -59,6 +59,16 @@ pub enum PublishError {
         "evidence cannot be called {0:?}: letters, digits and `._+-` can be used, and no `.` at the beginning"
     )]
     EvidenceName(String),
+    /// There is more evidence than is published.
+    #[error(
+        "{files} files of evidence with {bytes} bytes are more than the 64 files and 64 MiB that are published"
+    )]
+    EvidenceSize {
+        /// How many files.
+        files: usize,
+        /// How large they are together.
+        bytes: usize,
+    },
     /// The metadata cannot be made.
     #[error("the repository's metadata cannot be written")]
     Metadata(#[source] Box<WriteError>),
@@ -145,6 +155,30 @@ pub enum PublishError {
     ReadBack {
         /// The repository.
         path: RepositoryPath,
+        /// What is wrong.
+        what: String,
+    },
+    /// The server did not publish metadata that its signing service signs.
+    #[error(
+        "the metadata of {path} could not be published, which the signing service {service} signs; what was served \
+         before is served. If it is the service that failed, its administrator finds why by running its program on \
+         the server"
+    )]
+    SigningService {
+        /// The repository.
+        path: RepositoryPath,
+        /// The service's name.
+        service: String,
+        /// How the server's task ended.
+        source: Box<PulpError>,
+    },
+    /// Metadata are not signed as they should be. They are not served.
+    #[error("the metadata of {path} are not signed by the key {key}: {what}; they are not served")]
+    NotSigned {
+        /// The repository.
+        path: RepositoryPath,
+        /// The fingerprint of the key.
+        key: String,
         /// What is wrong.
         what: String,
     },

@@ -37,6 +37,7 @@
 
 mod directory;
 mod error;
+mod evidence;
 mod history;
 mod lockstep;
 mod manifest;

@@ -149,8 +149,12 @@ pub struct Record {
     pub verdicts: Option<Verdicts>,
     /// What holds kernels and drivers together, where it is for several kernels.
     pub lockstep: Option<Lockstep>,
-    /// The fingerprint of the key that packages and metadata are signed with; `None` where they are not.
+    /// The fingerprint of the key that packages are signed with; `None` where they are not.
     pub signed_by: Option<String>,
+    /// The fingerprint of the key that the metadata are signed with; `None` where they are not.
+    pub metadata_signed_by: Option<String>,
+    /// The URLs of the keys; `None` where they are in a file beside the metadata, as a directory has them.
+    pub keys: Option<Vec<String>>,
 }
 
 impl From<&Manifest> for Record {
@@ -165,6 +169,8 @@ impl From<&Manifest> for Record {
             verdicts: manifest.verdicts,
             lockstep: manifest.lockstep.clone(),
             signed_by: manifest.signed.as_ref().map(|signed| signed.by.clone()),
+            metadata_signed_by: manifest.signed.as_ref().map(|signed| signed.by.clone()),
+            keys: None,
         }
     }
 }

@@ -59,16 +59,40 @@ fn subject(record: &Record) -> (String, String, String) {
 
 /// What dnf is to verify.
 fn signatures(record: &Record, url: &str) -> String {
-    let Some(key) = &record.signed_by else {
-        return "# The packages are not signed: who can write to the server can replace them. TLS is the protection.\n\
-                gpgcheck=0\n"
-            .to_owned();
-    };
     let slash = if url.ends_with('/') { "" } else { "/" };
+    let (packages, metadata) = (record.signed_by.as_deref(), record.metadata_signed_by.as_deref());
+    let says = match (packages, metadata) {
+        (None, None) => {
+            return "# The packages are not signed: who can write to the server can replace them. TLS is the protection.\n\
+                    gpgcheck=0\n"
+                .to_owned();
+        }
+        (Some(key), Some(other)) if key == other => {
+            format!("# Packages and metadata are signed with the key {key}.")
+        }
+        (Some(key), Some(other)) => {
+            format!(
+                "# Packages are signed with the key {key}, the metadata, which have their checksums, with {other}."
+            )
+        }
+        (Some(key), None) => {
+            format!("# Packages are signed with the key {key}; the metadata are not signed.")
+        }
+        (None, Some(key)) => {
+            format!(
+                "# The metadata, which have the checksums of all packages, are signed with the key {key}."
+            )
+        }
+    };
+    let beside = || vec![format!("{url}{slash}{KEYS}")];
+    let keys = record.keys.clone().unwrap_or_else(beside);
+    let keys: Vec<String> = keys.iter().map(|key| one_line(key)).collect();
+    let gpgkey = if keys.is_empty() { String::new() } else { format!("gpgkey={}\n", keys.join("\n       ")) };
     format!(
-        "# Packages and metadata are signed with the key {key}.\ngpgcheck=1\nrepo_gpgcheck=1\n\
-         gpgkey={url}{slash}{KEYS}\n",
-        key = one_line(key)
+        "{}\ngpgcheck={}\nrepo_gpgcheck={}\n{gpgkey}",
+        one_line(&says),
+        u8::from(packages.is_some()),
+        u8::from(metadata.is_some()),
     )
 }
 
@@ -111,9 +135,8 @@ mod tests {
     use crate::Lockstep;
     use drivetrain_model::{Cell, Sha256Digest};
 
-    #[test]
-    fn the_file_for_all_kernels_says_how_to_get_in_and_out() {
-        let record = Record {
+    fn record() -> Record {
+        Record {
             driver_name: "doca-ofed".to_owned(),
             cell: Cell {
                 train: "rocky-9.6".parse().unwrap(),
@@ -128,7 +151,14 @@ mod tests {
             verdicts: None,
             lockstep: Some(Lockstep { package: "doca-ofed-lockstep".to_owned(), kernels: Vec::new() }),
             signed_by: None,
-        };
+            metadata_signed_by: None,
+            keys: None,
+        }
+    }
+
+    #[test]
+    fn the_file_for_all_kernels_says_how_to_get_in_and_out() {
+        let record = record();
         let consumers = ConsumerSettings { priority: 50, vendor: None };
         insta::assert_snapshot!(repo_file(&record, &consumers, "https://repo.example.com/drivers/rocky-9.6/3.2.0/x86_64/"), @r"
         # Written by drivetrain: kernels with their modules. `dnf install doca-ofed-lockstep` holds a machine to these kernels,
@@ -143,6 +173,48 @@ mod tests {
         gpgcheck=0
         # Without it a module stream that has a package of the same name would hide ours.
         module_hotfixes=1
+        ");
+    }
+
+    #[test]
+    fn the_file_names_who_signed_what_and_where_the_keys_are() {
+        let said = |packages: Option<&str>, metadata: Option<&str>, keys: &[&str]| {
+            let record = Record {
+                signed_by: packages.map(str::to_owned),
+                metadata_signed_by: metadata.map(str::to_owned),
+                keys: Some(keys.iter().map(|key| (*key).to_owned()).collect()),
+                ..record()
+            };
+            signatures(&record, "https://ark.example.com/a/")
+        };
+        let (ours, theirs) =
+            ("https://ark.example.com/keys/1.asc", "https://ark.example.com/a/repodata/repomd.xml.key");
+        let texts = [
+            said(Some("aa"), Some("bb"), &[ours, theirs]),
+            said(Some("aa"), None, &[ours]),
+            said(None, Some("bb"), &[theirs]),
+            said(Some("aa"), None, &[]),
+        ];
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        # Packages are signed with the key aa, the metadata, which have their checksums, with bb.
+        gpgcheck=1
+        repo_gpgcheck=1
+        gpgkey=https://ark.example.com/keys/1.asc
+               https://ark.example.com/a/repodata/repomd.xml.key
+
+        # Packages are signed with the key aa; the metadata are not signed.
+        gpgcheck=1
+        repo_gpgcheck=0
+        gpgkey=https://ark.example.com/keys/1.asc
+
+        # The metadata, which have the checksums of all packages, are signed with the key bb.
+        gpgcheck=0
+        repo_gpgcheck=1
+        gpgkey=https://ark.example.com/a/repodata/repomd.xml.key
+
+        # Packages are signed with the key aa; the metadata are not signed.
+        gpgcheck=1
+        repo_gpgcheck=0
         ");
     }
 }

@@ -64,13 +64,28 @@ pub(crate) enum Body<'a> {
         size: u64,
         fields: Vec<(&'static str, String)>,
     },
+    /// Bytes as the form field `file`, with other fields beside it.
+    Bytes {
+        bytes: &'a [u8],
+        name: String,
+        fields: Vec<(&'static str, String)>,
+    },
     /// A form without a file.
     Form(Vec<(&'static str, String)>),
 }
 
 impl Body<'_> {
     fn is_large(&self) -> bool {
-        matches!(self, Self::File { size, .. } if *size > LARGE)
+        self.size().is_some_and(|size| size > LARGE)
+    }
+
+    /// How large the file in it is.
+    fn size(&self) -> Option<u64> {
+        match self {
+            Self::File { size, .. } => Some(*size),
+            Self::Bytes { bytes, .. } => Some(bytes.len() as u64),
+            _ => None,
+        }
     }
 }
 
@@ -266,7 +281,7 @@ impl Client {
 
     /// Whether the server says that it has less room than a body takes, asked once.
     async fn has_no_room_for(&self, body: &Body<'_>) -> bool {
-        let Body::File { size, .. } = body else { return false };
+        let Some(size) = body.size() else { return false };
         let Ok(answer) = self.status_once().await else { return false };
         let status: Option<Status> = serde_json::from_slice(&answer.body).ok();
         let free = status.and_then(|status| status.storage()?.free);
@@ -436,6 +451,10 @@ async fn with_body(request: RequestBuilder, body: &Body<'_>) -> Result<RequestBu
         Body::Nothing => request,
         Body::Json(value) => request.header(CONTENT_TYPE, "application/json").body(value.to_string()),
         Body::Form(fields) => request.multipart(form(fields)),
+        Body::Bytes { bytes, name, fields } => {
+            let part = Part::bytes(bytes.to_vec()).file_name(name.clone());
+            request.multipart(form(fields).part("file", part))
+        }
         Body::File { path, name, offset, size, fields } => {
             let part = part(path, *offset, *size)
                 .await
@@ -459,10 +478,7 @@ async fn part(path: &Path, offset: u64, size: u64) -> std::io::Result<Part> {
 }
 
 fn time_for(body: &Body<'_>) -> Duration {
-    match body {
-        Body::File { size, .. } => ANSWER_TIMEOUT + Duration::from_secs(size / SLOWEST),
-        _ => ANSWER_TIMEOUT,
-    }
+    ANSWER_TIMEOUT + Duration::from_secs(body.size().unwrap_or(0) / SLOWEST)
 }
 
 pub(crate) fn is_html(headers: &HeaderMap) -> bool {

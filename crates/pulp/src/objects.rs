@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Href {
 /// Labels: keys of letters, digits, `_` and spaces; values without `,`, `(` and `)`.
 pub type Labels = BTreeMap<String, String>;
 
-fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Labels, D::Error> {
+pub(crate) fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Labels, D::Error> {
     let map: Option<BTreeMap<String, Option<String>>> = Option::deserialize(deserializer)?;
     Ok(map.unwrap_or_default().into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
 }
@@ -95,6 +95,9 @@ pub struct Repository {
     /// The service that signs packages again, which changes their bytes.
     #[serde(default)]
     pub package_signing_service: Option<Href>,
+    /// The service that signs the metadata of publications.
+    #[serde(default)]
+    pub metadata_signing_service: Option<Href>,
 }
 
 /// A version of a repository.
@@ -192,7 +195,7 @@ struct Page<T> {
 
 impl Client {
     /// All of a list, page by page.
-    async fn list<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn list<T: serde::de::DeserializeOwned>(
         &self,
         doing: &Doing,
         endpoint: &str,
@@ -277,6 +280,22 @@ impl Client {
             let _done: Value = self.send(&doing, Method::POST, path, body, Repeat::Safe).await?;
         }
         Ok(())
+    }
+
+    /// Has the metadata of a repository's publications signed by a service from now on.
+    ///
+    /// # Errors
+    /// Where that is not allowed.
+    pub async fn sign_metadata(&self, repository: &Repository, service: &Href) -> Result<()> {
+        let doing = Doing::new(format!(
+            "set the signing service of the metadata of the repository {}",
+            repository.name
+        ))
+        .needs("rpm.change_rpmrepository", "rpm.rpmrepository_owner");
+        let body = json!({ "metadata_signing_service": service });
+        let path = repository.pulp_href.to_string();
+        let answer: Value = self.send(&doing, Method::PATCH, path, body, Repeat::Safe).await?;
+        self.finished(&doing, answer).await.map(drop)
     }
 
     /// Takes a label from a repository, or its value where the server fails at that. It need not be there.
@@ -431,8 +450,14 @@ impl Client {
         }
         let path = self.api("publications/rpm/rpm/", &[]);
         let answer: Value = self.send(&doing, Method::POST, path, body, Repeat::Once).await?;
-        let finished = self.finished(&doing, answer).await?;
-        self.created(&doing, finished)
+        match self.finished(&doing, answer).await {
+            Ok(finished) => self.created(&doing, finished),
+            Err(error) => {
+                // It may wait for a program that signs, and would hold the repository for as long.
+                self.give_up(&error).await;
+                Err(error)
+            }
+        }
     }
 
     /// The distribution that serves a base path.
@@ -537,7 +562,7 @@ impl Client {
     }
 
     /// The one object that was made.
-    fn created(&self, doing: &Doing, finished: Finished) -> Result<Href> {
+    pub(crate) fn created(&self, doing: &Doing, finished: Finished) -> Result<Href> {
         let at_once =
             finished.object.as_ref().and_then(|object| object.get("pulp_href")).and_then(Value::as_str);
         let href = at_once.map(Href::parse).transpose();

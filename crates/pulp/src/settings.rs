@@ -46,7 +46,8 @@ impl Notice {
         Self(Arc::new(tell))
     }
 
-    pub(crate) fn tell(&self, what: &str) {
+    /// Tells it.
+    pub fn tell(&self, what: &str) {
         (self.0)(what);
     }
 }

@@ -55,6 +55,8 @@ pub struct Capabilities {
     pub refuses_overwrite: bool,
     /// Publications have `repo_config` (pulp_rpm 3.25).
     pub repo_config: bool,
+    /// There is the plugin for files of any kind (pulp_file).
+    pub files: bool,
     /// Superseded publications are served for some days (pulpcore 3.109).
     pub keeps_superseded: bool,
 }
@@ -97,6 +99,7 @@ impl Status {
             upload_at_once: is_from(rpm, &[3, 33]),
             refuses_overwrite: is_from(core, &[3, 111]),
             repo_config: is_from(rpm, &[3, 25]),
+            files: self.version("file").is_some(),
             keeps_superseded: is_from(core, &[3, 109]),
         })
     }

@@ -55,6 +55,14 @@ impl Client {
         }
     }
 
+    /// Takes back a task that takes too long, so that what it holds is free for the next one. That it cannot be is no
+    /// reason for another error.
+    pub(crate) async fn give_up(&self, error: &PulpError) {
+        let PulpError::TaskSlow { doing, task, .. } = error else { return };
+        let cancel = json!({ "state": "canceled" });
+        drop(self.send::<Value>(doing, Method::PATCH, task.clone(), cancel, Repeat::Safe).await);
+    }
+
     async fn task(&self, doing: &Doing, task: &Href) -> Result<Finished> {
         let started = Instant::now();
         let mut poll = FIRST_POLL;

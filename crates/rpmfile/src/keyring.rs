@@ -2,6 +2,7 @@
 
 use pgp::composed::{Deserializable, DetachedSignature, SignedPublicKey};
 use pgp::packet::Signature;
+use pgp::ser::Serialize as _;
 use pgp::types::KeyDetails;
 use rpm::IndexSignatureTag;
 use rpm::signature::pgp::Verifier;
@@ -147,6 +148,23 @@ impl Keyring {
                 .collect(),
             signed: info.created().map(u64::from),
         })
+    }
+
+    /// Whether a detached signature over bytes, armored, is good: `repomd.xml.asc`. Says whose it is: the fingerprint of
+    /// the certificate, in lower-case hexadecimal.
+    ///
+    /// # Errors
+    /// Where it is no signature, or not a good one by one of these keys.
+    pub fn verify_detached(&self, data: &[u8], armored: &str) -> Result<String, Problem> {
+        let unreadable =
+            |error: pgp::errors::Error| Problem::Facts(format!("signature cannot be read: {error}"));
+        let (parsed, _) = DetachedSignature::from_string(armored).map_err(unreadable)?;
+        let bytes = parsed.to_bytes().map_err(unreadable)?;
+        self.check_data(data, &bytes)?;
+        let fingerprint = parsed.signature.issuer_fingerprint().first().map(|it| format!("{it:x}"));
+        let key_id = parsed.signature.issuer_key_id().first().map(|id| format!("{id}"));
+        let found = self.find_by(fingerprint.as_deref(), key_id.as_deref());
+        Ok(found.map(|found| hex::encode(found.key.fingerprint().as_bytes())).unwrap_or_default())
     }
 
     /// Whether a detached signature over data is good.

@@ -22,6 +22,7 @@ mod home;
 mod http;
 mod installation;
 mod server;
+mod signing;
 
 use std::fmt;
 
@@ -29,6 +30,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use installation::Installation;
 pub use server::{Options, Server};
+pub use signing::{Behaviour, SigningService, ThrowawayKey};
 
 /// Which Pulp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,7 @@ const PULP: &[Key] = &[
     key("distribution", "the name of a distribution in Pulp"),
     key("labels", "labels beside drivetrain's own"),
     key("content_guard", "the name of a content guard that distributions get"),
+    key("signing_service", "the name of the server's signing service that signs metadata"),
     key("connections", "how many connections at once"),
     key("chunk_mib", "the size from which files are sent in chunks, in MiB"),
     key("adopt", "whether what drivetrain did not make may be taken over"),
@@ -81,6 +82,9 @@ pub(super) fn read(
     let content_guard = optional(&fields, "content_guard", None, |field| {
         field.parsed("a content guard's name", problems, one_line).map(Some)
     });
+    let signing_service = optional(&fields, "signing_service", None, |field| {
+        field.parsed("a signing service's name", problems, one_line).map(Some)
+    });
     let connections =
         optional(&fields, "connections", DEFAULT_CONNECTIONS, |field| field.number(1..=32, problems));
     let chunk_mib =
@@ -100,6 +104,7 @@ pub(super) fn read(
         distribution: distribution?,
         labels: labels?,
         content_guard: content_guard?,
+        signing_service: signing_service?,
         connections: connections?,
         chunk_mib: chunk_mib?,
         adopt: adopt?,

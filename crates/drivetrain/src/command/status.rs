@@ -33,9 +33,12 @@ struct Row {
     lock: Option<Sha256Digest>,
     packages: Option<usize>,
     proof: Option<Verdicts>,
-    /// The fingerprint of the key that it is signed with.
+    /// The fingerprint of the key that its packages are signed with.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
+    /// That of the key that its metadata are signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_signed_by: Option<String>,
     /// What holds kernels and drivers together there.
     #[serde(skip_serializing_if = "Option::is_none")]
     lockstep: Option<Lockstep>,
@@ -100,6 +103,7 @@ fn row(config: &Config, target: Option<&dyn Target>, listed: &Listed, verify: bo
         packages: record.map(|record| record.packages),
         proof: record.and_then(|record| record.verdicts),
         signed_by: record.and_then(|record| record.signed_by.clone()),
+        metadata_signed_by: record.and_then(|record| record.metadata_signed_by.clone()),
         lockstep: record.and_then(|record| record.lockstep.clone()),
         kept: served.versions.iter().map(|version| version.version).collect(),
         changed_by: last.as_ref().map(|entry| entry.by.clone()),
@@ -161,12 +165,22 @@ fn table(rows: &[Row], target: &str) -> String {
             let _ = writeln!(text, "  changed  by {by}: {why}");
         }
         let _ = writeln!(text, "  proven   {}", proof(row));
-        if let Some(key) = &row.signed_by {
-            let _ = writeln!(text, "  signed   by the key {key}");
+        if let Some(signed) = signed(row) {
+            let _ = writeln!(text, "  signed   {signed}");
         }
         let _ = writeln!(text, "  url      {}", row.url);
     }
     text
+}
+
+fn signed(row: &Row) -> Option<String> {
+    match (&row.signed_by, &row.metadata_signed_by) {
+        (None, None) => None,
+        (Some(key), Some(other)) if key == other => Some(format!("by the key {key}")),
+        (Some(key), Some(other)) => Some(format!("packages by the key {key}, metadata by {other}")),
+        (Some(key), None) => Some(format!("packages by the key {key}, metadata by nobody")),
+        (None, Some(key)) => Some(format!("metadata by the key {key}, packages by nobody")),
+    }
 }
 
 fn proof(row: &Row) -> String {

@@ -22,7 +22,7 @@ use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::modsign::{self, ModuleSigning};
 use crate::stage::repositories::Repositories;
-use crate::stage::{held_back, lockstep, patches, publish, reuse, root, sources, userspace};
+use crate::stage::{held_back, lockstep, patches, publish, reuse, root, sign, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -140,13 +140,16 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
         kernel_module_package: toolchain.kernel_module_package,
         builder,
         packages,
-        signed_by: key.as_ref().map(|key| key.fingerprint().to_owned()),
+        signed_by: sign::in_words(config, key.as_deref()),
         modules_signed_by: module_signing.as_ref().map(|signing| signing.in_words()),
     };
     let mut plan = plan(config, &selection, &components, userspace.as_ref(), &tools, &existing);
     let families = families(config, &selection, &components, &tools);
     reuse::choose(context, config, &selection, &families, &finished, &mut plan).await?;
     plan.publication.lockstep = lockstep::in_words(config, &plan.cell)?;
+    let boot = boot::facts(config, &plan, &finished, served.as_ref());
+    plan.boot = planned_boot(config.prove.boot, &plan, boot.clone());
+    plan.problems.extend(sign::half_signed(config));
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);
     Ok(Planned {
         plan,

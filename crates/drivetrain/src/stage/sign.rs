@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use drivetrain_config::{Config, PublishSign, Verify};
-use drivetrain_model::ExitCode;
+use drivetrain_config::{Config, PublishSign, PublishTarget, Verify};
+use drivetrain_model::{ExitCode, Problem, Severity};
 use drivetrain_publish::Signing;
 use drivetrain_rpmfile::{Keyring, PackageKey, PackageKeyError, verify};
 use fs_err as fs;
@@ -59,6 +59,42 @@ pub fn signing(key: &Arc<PackageKey>) -> Signing {
     Signing::new(key.fingerprint(), key.public(), move |bytes, moment| {
         signs.sign_bytes(bytes, moment).map_err(|problem| problem.to_string())
     })
+}
+
+/// Who signs what is published, in words: another one is another version.
+pub fn in_words(config: &Config, key: Option<&PackageKey>) -> Option<String> {
+    let packages = key.map(|key| key.fingerprint().to_owned());
+    let metadata = signing_service(config).map(|name| format!("metadata by the signing service {name}"));
+    let both: Vec<String> = packages.into_iter().chain(metadata).collect();
+    (!both.is_empty()).then(|| both.join(", "))
+}
+
+fn signing_service(config: &Config) -> Option<&str> {
+    match &config.publish.target {
+        PublishTarget::Pulp(pulp) => pulp.signing_service.as_deref(),
+        PublishTarget::Directory(_) => None,
+    }
+}
+
+/// That nodes verify packages or metadata, and not both.
+pub fn half_signed(config: &Config) -> Option<Problem> {
+    let PublishTarget::Pulp(_) = &config.publish.target else { return None };
+    let (what, next) = match (&config.publish.sign, signing_service(config)) {
+        (Some(_), None) => (
+            "packages will be signed, and the metadata on the Pulp server will not: nodes get repo_gpgcheck=0".to_owned(),
+            "have the server's administrator add a signing service (`pulpcore-manager add-signing-service`), and name \
+             it in publish.pulp.signing_service",
+        ),
+        (None, Some(name)) => (
+            format!(
+                "the signing service {name} will sign the metadata, and packages will not be signed: nodes get gpgcheck=0, \
+                 and verify packages by the checksums in the metadata"
+            ),
+            "name a key in publish.sign, such as the service's own",
+        ),
+        _ => return None,
+    };
+    Some(Problem { severity: Severity::Warning, what, next: next.to_owned() })
 }
 
 /// Packages that are signed, all of them.

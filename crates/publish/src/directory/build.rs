@@ -10,6 +10,7 @@ use drivetrain_rpmfile::RpmFile;
 use fs_err as fs;
 
 use super::files::{digest, make_directory, place, readable, sync, write_file};
+use crate::evidence::require_usable;
 use crate::{
     Manifest, ManifestFile, ManifestPackage, ManifestSignature, Publication, PublishError, Record, Result,
     Signing, repofile,
@@ -203,12 +204,9 @@ fn evidence(directory: &Path, publication: &Publication) -> Result<Vec<ManifestF
     if publication.evidence.is_empty() {
         return Ok(files);
     }
+    require_usable(&publication.evidence)?;
     make_directory(&directory.join("evidence"))?;
     for (name, bytes) in &publication.evidence {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
-        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(allowed) {
-            return Err(PublishError::EvidenceName(name.chars().take(128).collect()));
-        }
         let location = format!("evidence/{name}");
         write_file(&directory.join(&location), bytes)?;
         files.push(ManifestFile { location, sha256: Sha256Digest::of(bytes), size: bytes.len() as u64 });

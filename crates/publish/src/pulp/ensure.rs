@@ -4,6 +4,7 @@ use drivetrain_pulp::{Distribution, Guard, Href, PulpError, Repository};
 use serde_json::Value;
 
 use super::labels::{self, MARK};
+use super::signing::Signatures;
 use super::target::PulpTarget;
 use crate::{Address, Publication, PublishError, Record, Result};
 
@@ -25,6 +26,7 @@ impl PulpTarget {
     pub(super) async fn ensure_possible(&self, address: &Address) -> Result<()> {
         self.client.capabilities().await?;
         self.own_repository(&address.repository).await?;
+        self.service().await?;
         let distribution = self.distribution(&address.path).await?;
         self.require_own(address, distribution.as_ref()).await?;
         let guard = self.configured_guard().await?;
@@ -82,7 +84,7 @@ impl PulpTarget {
     /// The repository of a publication, made where it is not there.
     pub(super) async fn ensure_repository(&self, publication: &Publication) -> Result<Repository> {
         let name = &publication.address.repository;
-        let record = self.record_of(publication);
+        let record = self.record_of(publication, &Signatures::default());
         let mut persistence = self.persistence();
         loop {
             if let Some(repository) = self.own_repository(name).await? {
@@ -143,7 +145,7 @@ impl PulpTarget {
         }
     }
 
-    pub(super) fn record_of(&self, publication: &Publication) -> Record {
+    pub(super) fn record_of(&self, publication: &Publication, signatures: &Signatures) -> Record {
         Record {
             driver_name: publication.driver_name.clone(),
             cell: publication.cell.clone(),
@@ -153,7 +155,9 @@ impl PulpTarget {
             packages: publication.rpms.len(),
             verdicts: publication.verdicts,
             lockstep: publication.lockstep.clone(),
-            signed_by: None,
+            signed_by: signatures.packages.clone(),
+            metadata_signed_by: signatures.metadata(),
+            keys: Some(signatures.keys.clone().into_iter().collect()),
         }
     }
 

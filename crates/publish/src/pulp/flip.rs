@@ -168,6 +168,9 @@ impl PulpTarget {
                 flips.push(flip);
             }
         }
+        for flip in &flips {
+            self.promote_evidence(&flip.address, &flip.repository).await?;
+        }
         self.tell(PulpStep::Flip);
         match flips.as_slice() {
             [] => {}

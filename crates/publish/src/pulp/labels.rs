@@ -73,6 +73,12 @@ impl Noted {
                 ]);
             }
         }
+        let signatures = [
+            ("signed_by", &record.signed_by),
+            ("metadata_signed_by", &record.metadata_signed_by),
+            ("keys", &record.keys.as_ref().and_then(|keys| keys.first().cloned())),
+        ];
+        parts.extend(signatures.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))));
         if let Some(lockstep) = &record.lockstep {
             let kernels: Vec<&str> = lockstep.kernels.iter().map(KernelRelease::as_str).collect();
             parts.extend([("lockstep", lockstep.package.clone()), ("kernels", kernels.join(" "))]);
@@ -127,7 +133,9 @@ impl Noted {
                 packages: number(part("packages"))?,
                 verdicts: verdicts(),
                 lockstep,
-                signed_by: None,
+                signed_by: part("signed_by").map(str::to_owned),
+                metadata_signed_by: part("metadata_signed_by").map(str::to_owned),
+                keys: Some(part("keys").map(str::to_owned).into_iter().collect()),
             },
         })
     }
@@ -248,6 +256,12 @@ pub(super) fn of_distribution(
     if let Some(verdicts) = &noted.record.verdicts {
         put("drivetrain_proof", &in_words(verdicts));
     }
+    if let Some(key) = &noted.record.signed_by {
+        put("drivetrain_signed_by", key);
+    }
+    if let Some(key) = &noted.record.metadata_signed_by {
+        put("drivetrain_metadata_signed_by", key);
+    }
     labels.insert(RECORD.to_owned(), noted.encode());
     let changes = numbered(before);
     let next = changes.keys().next_back().map_or(1, |last| last + 1);
@@ -331,6 +345,8 @@ mod tests {
                 }),
                 lockstep: None,
                 signed_by: None,
+                metadata_signed_by: None,
+                keys: Some(Vec::new()),
             },
         }
     }
@@ -385,6 +401,18 @@ mod tests {
             kernels: ["6.1.0-56-cloud", "6.1.0-55-cloud"].map(|text| text.parse().unwrap()).to_vec(),
         });
         assert_eq!(Noted::decode(&noted.encode()), Some(noted));
+    }
+
+    #[test]
+    fn who_signed_survives_its_label() {
+        let mut noted = noted(3);
+        noted.record.signed_by = Some("aa".repeat(20));
+        noted.record.metadata_signed_by = Some("bb".repeat(20));
+        noted.record.keys =
+            Some(vec!["https://ark.example.com/pulp/content/drivetrain-keys/doca/1.asc".to_owned()]);
+        let labels = of_distribution(&Labels::new(), &address(), "doca", &noted, &change(3, "x"));
+        assert_eq!(served(&labels), Some(noted));
+        assert_eq!(labels.get("drivetrain_signed_by"), Some(&"aa".repeat(20)));
     }
 
     proptest! {

@@ -26,16 +26,24 @@
 //! * `drivetrain_pending` on a distribution: that it is about to change together with others.
 //! * `drivetrain_staging` on a staging distribution: of which client. Those that a killed one left are swept.
 //!
+//! # Signatures
+//!
+//! Packages are signed before they come here. Metadata are signed where Pulp writes them, by a signing service that an
+//! administrator has added ([`PulpOptions::signing_service`]); the signature is verified through the staging
+//! distribution before anything is served. Who signed is part of the record, and goes with it to other channels.
+//!
 //! # Two at once
 //!
 //! A version always holds exactly what one client gave, whoever comes between (`remove_content_units: ["*"]` in the
 //! same `modify`), so that the worst of two clients at once is that the later of two whole sets is served.
 
 mod ensure;
+mod evidence;
 mod flip;
 mod labels;
 mod readback;
 mod retain;
+mod signing;
 mod staging;
 mod state;
 mod target;

@@ -24,6 +24,8 @@ const MAX_PACKAGES: u64 = 16 << 30;
 /// What a repository says of itself.
 pub(super) struct Listing {
     pub(super) repomd: Sha256Digest,
+    /// What that is the digest of.
+    pub(super) bytes: Vec<u8>,
     pub(super) packages: Vec<Package>,
 }
 
@@ -59,7 +61,7 @@ impl PulpTarget {
                 packages = listed(&repomd, &document, &limits).map_err(wrong)?;
             }
         }
-        Ok(Listing { repomd: Sha256Digest::of(&bytes), packages })
+        Ok(Listing { repomd: Sha256Digest::of(&bytes), bytes, packages })
     }
 
     /// That a publication is what was built: the packages that it lists, the size of each one's file, and the bytes of
@@ -165,6 +167,9 @@ impl PulpTarget {
         let content = self.content(&distribution).await?;
         let listing = self.listing(&content, path).await?;
         require_noted(path, &listing, &noted)?;
+        if let Some(key) = &noted.record.metadata_signed_by {
+            self.require_signed(&content, path, &listing.bytes, key).await?;
+        }
         let mut bytes = 0;
         if depth == Depth::Packages {
             for package in &listing.packages {

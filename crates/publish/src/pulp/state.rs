@@ -6,8 +6,11 @@ use drivetrain_model::Sha256Digest;
 use drivetrain_pulp::{Distribution, Repository};
 
 use super::labels::{self, MARK, Noted};
+use super::signing::KEY;
 use super::target::PulpTarget;
-use crate::{HistoryEntry, Listed, PublishError, RepositoryPath, Result, Served, VersionInfo, history};
+use crate::{
+    HistoryEntry, Listed, PublishError, Record, RepositoryPath, Result, Served, VersionInfo, history,
+};
 
 impl PulpTarget {
     /// The distribution at a path, where there is one.
@@ -95,11 +98,20 @@ impl PulpTarget {
             path: path.clone(),
             version,
             since: since.filter(|_| version.is_some()),
-            record: noted.map(|noted| noted.record),
+            record: noted.map(|noted| self.with_keys(noted.record, &distribution.base_url)),
             versions,
             url: self.absolute(&distribution.base_url),
         };
         Listed { served, problem }
+    }
+
+    /// With the URLs of all keys that consumers need there.
+    fn with_keys(&self, mut record: Record, base_url: &str) -> Record {
+        if record.metadata_signed_by.is_some() {
+            let key = format!("{}/{KEY}", self.absolute(base_url).trim_end_matches('/'));
+            record.keys.get_or_insert_default().push(key);
+        }
+        record
     }
 
     pub(super) async fn changes(&self, path: &RepositoryPath) -> Result<Vec<HistoryEntry>> {

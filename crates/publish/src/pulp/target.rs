@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use drivetrain_model::Sha256Digest;
 use drivetrain_pulp::Client;
@@ -9,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     Address, Change, Check, Depth, HistoryEntry, Listed, Outcome, Promoted, Promotion, Publication,
-    RepositoryPath, Result, RolledBack, Served, Target,
+    RepositoryPath, Result, RolledBack, Served, Signing, Target,
 };
 
 /// How a [`PulpTarget`] behaves.
@@ -23,6 +24,8 @@ pub struct PulpOptions {
     pub adopt: bool,
     /// The name of the content guard that distributions get.
     pub guard: Option<String>,
+    /// The name of the server's signing service that signs metadata.
+    pub signing_service: Option<String>,
     /// Who this is, among those that publish to the server: what a killed process of this name left is swept.
     pub client_name: String,
     /// Is told what is being done. Some of it is measured to the byte, so it should be quick.
@@ -36,6 +39,7 @@ impl Default for PulpOptions {
             chunk: 32 << 20,
             adopt: false,
             guard: None,
+            signing_service: None,
             client_name: format!("process {}", std::process::id()),
             progress: Box::new(|_| ()),
         }
@@ -49,6 +53,7 @@ impl fmt::Debug for PulpOptions {
             .field("chunk", &self.chunk)
             .field("adopt", &self.adopt)
             .field("guard", &self.guard)
+            .field("signing_service", &self.signing_service)
             .field("client_name", &self.client_name)
             .finish_non_exhaustive()
     }
@@ -109,13 +114,25 @@ pub struct PulpTarget {
     pub(super) client: Client,
     runtime: Handle,
     pub(super) options: PulpOptions,
+    signs: OnceLock<Signing>,
 }
 
 impl PulpTarget {
     /// Takes a server as target. Asks it nothing yet.
     #[must_use]
     pub fn new(client: Client, runtime: Handle, options: PulpOptions) -> Self {
-        Self { client, runtime, options }
+        Self { client, runtime, options, signs: OnceLock::new() }
+    }
+
+    /// Says with which key all packages are signed that are handed over, but for those that others have signed. Whoever
+    /// only asks what is served need not have it.
+    pub fn packages_are_signed(&self, with: Signing) {
+        // A second key there is not: it would be another target.
+        drop(self.signs.set(with));
+    }
+
+    pub(super) fn signer(&self) -> Option<&Signing> {
+        self.signs.get()
     }
 
     /// The client.

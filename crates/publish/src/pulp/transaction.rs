@@ -5,18 +5,30 @@ use std::time::{Duration, Instant};
 
 use drivetrain_model::Sha256Digest;
 use drivetrain_pulp::{Distribution, Href, Package, PulpError, Repository};
+use drivetrain_rpmfile::header_bytes;
 use serde_json::{Value, json};
 
+use super::ensure::Made;
 use super::flip::Flip;
 use super::labels::{self, Noted};
 use super::readback::Listing;
+use super::signing::Signatures;
 use super::state::known_by;
 use super::target::{PulpStep, PulpTarget};
 use super::upload::{Incoming, look};
-use crate::{Action, HistoryEntry, Outcome, Publication, PublishError, Published, Replaced, Result};
+use crate::evidence::require_usable;
+use crate::{
+    Action, HistoryEntry, Outcome, Publication, PublishError, Published, Replaced, RepositoryPath, Result,
+};
 
 /// How often a change is sent again whose task was lost, or whose packages were cleaned away under it.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
+
+/// How much longer the signatures of one package can be than those of another, in bytes.
+const LARGEST_SIGNATURE: u64 = 64 << 10;
+
+/// How many publications of a version are looked at, which are not signed as they should be, before another is made.
+const UNSIGNED: usize = 3;
 
 /// What the server has, before anything is changed.
 struct Before {
@@ -25,6 +37,8 @@ struct Before {
     served: Option<Noted>,
     /// What the newest version holds.
     newest: Vec<Package>,
+    /// Who signs what.
+    signatures: Signatures,
 }
 
 impl PulpTarget {
@@ -38,11 +52,13 @@ impl PulpTarget {
 
     async fn attempt(&self, publication: &Publication) -> Result<Outcome> {
         self.tell(PulpStep::Look);
+        require_usable(&publication.evidence)?;
         let incoming = look(publication)?;
         self.tell(PulpStep::Compare);
         let before = self.before(publication).await?;
-        if let Some(version) = is_served(&before, publication, &incoming) {
-            return Ok(Outcome::Unchanged { version });
+        if let Some(served) = is_served(&before, publication, &incoming) {
+            self.make_up_evidence(publication, served.repomd).await?;
+            return Ok(Outcome::Unchanged { version: served.version });
         }
         self.refuse_replaced(publication, &before, &incoming).await?;
         let guard = self.guard().await?;
@@ -71,6 +87,10 @@ impl PulpTarget {
                 Vec::new()
             }
         };
+        if let Err(error) = self.retain_evidence(&before.repository.name).await {
+            warnings.push(format!("evidence of versions that are gone could not be removed: {error}"));
+        }
+        warnings.extend(before.signatures.warning(publication));
         warnings.extend(self.clock_warning());
         Ok(Outcome::Published(Published {
             version: noted.version,
@@ -90,7 +110,11 @@ impl PulpTarget {
         let repository = self.ensure_repository(publication).await?;
         let served = distribution.as_ref().and_then(known_by);
         let newest = self.client.packages_in(&repository.latest_version_href).await?;
-        Ok(Before { repository, distribution, served, newest })
+        let signatures = self.signatures(publication).await?;
+        if let Some(service) = &signatures.service {
+            self.assign(&repository, service).await?;
+        }
+        Ok(Before { repository, distribution, served, newest, signatures })
     }
 
     /// That no package takes the place of another of the same name, version and architecture, unless that is wanted:
@@ -111,21 +135,56 @@ impl PulpTarget {
         };
         let served: BTreeMap<String, String> =
             served.into_iter().map(|package| (full_name(&package), package.pkg_id)).collect();
-        let replaced: Vec<Replaced> = incoming
+        let replaced: Vec<(&Incoming, &String)> = incoming
             .iter()
-            .filter_map(|package| {
-                let other = served.get(&name_with_epoch(package))?;
-                (*other != package.sha256.to_string()).then(|| Replaced {
-                    nevra: package.nevra.clone(),
-                    served: other.clone(),
-                    new: package.sha256,
-                })
+            .filter_map(|package| Some((package, served.get(&name_with_epoch(package))?)))
+            .filter(|(package, other)| **other != package.sha256.to_string())
+            .collect();
+        let signed_anew = match &before.distribution {
+            Some(distribution) if !replaced.is_empty() => {
+                self.signed_anew(distribution, &publication.address.path, &replaced).await?
+            }
+            _ => BTreeSet::new(),
+        };
+        let replaced: Vec<Replaced> = replaced
+            .into_iter()
+            .filter(|(package, _)| !signed_anew.contains(&package.sha256))
+            .map(|(package, other)| Replaced {
+                nevra: package.nevra.clone(),
+                served: other.clone(),
+                new: package.sha256,
             })
             .collect();
         if replaced.is_empty() {
             return Ok(());
         }
         Err(PublishError::Replaced { path: publication.address.path.clone(), packages: replaced })
+    }
+
+    /// Those packages that differ from what is served by their signature alone: nodes that have the others lack nothing.
+    async fn signed_anew(
+        &self,
+        distribution: &Distribution,
+        path: &RepositoryPath,
+        replaced: &[(&Incoming, &String)],
+    ) -> Result<BTreeSet<Sha256Digest>> {
+        let content = self.content(distribution).await?;
+        let listing = self.listing(&content, path).await?;
+        let mut same = BTreeSet::new();
+        for (package, served) in replaced {
+            let is_it = |listed: &&drivetrain_model::Package| {
+                listed.checksum.as_sha256().is_some_and(|digest| digest.to_string() == **served)
+            };
+            let Some(listed) = listing.packages.iter().find(is_it) else { continue };
+            let ours = header_bytes(&package.path)?;
+            let theirs = content.read_first(&listed.location, ours.len() as u64 + LARGEST_SIGNATURE).await?;
+            if let (Some(ours), Some(theirs)) = (without_signature(&ours), without_signature(&theirs.bytes))
+                && theirs.starts_with(ours)
+            {
+                same.insert(package.sha256);
+            }
+        }
+        Ok(same)
     }
 
     async fn publish_staged(
@@ -138,26 +197,23 @@ impl PulpTarget {
     ) -> Result<(Noted, Vec<String>)> {
         self.tell(PulpStep::Version);
         let version = self.version(before, incoming, there).await?;
-        self.tell(PulpStep::Publish);
-        let published = self.publication_of(&version, publication).await?;
-        self.tell(PulpStep::ReadBack);
-        let (listing, number) = tokio::join!(
-            self.prove_staged(publication, incoming, staging, &published),
-            self.client.version(&version)
-        );
-        let listing = listing?;
+        let (published, listing) =
+            self.publish_proven(publication, before, incoming, staging, &version).await?;
+        let record = self.record_of(publication, &before.signatures);
         let noted = Noted {
-            version: number?.number,
+            version: self.client.version(&version).await?.number,
             publication: published,
             repomd: listing.repomd,
-            record: crate::Record { packages: incoming.len(), ..self.record_of(publication) },
+            record: crate::Record { packages: incoming.len(), ..record },
         };
         // Before it is served: whoever goes back to it later finds it by this.
         self.client.label_repository(&before.repository, &[noted.label()].into()).await?;
+        let mut warnings: Vec<String> =
+            self.publish_evidence(publication, noted.repomd).await?.into_iter().collect();
         self.tell(PulpStep::Flip);
         let flip = self.flip_to(publication, before, noted.clone());
         self.flip(&flip).await?;
-        let warnings = self.require_seen(&flip).await.into_iter().collect();
+        warnings.extend(self.require_seen(&flip).await);
         Ok((noted, warnings))
     }
 
@@ -171,6 +227,10 @@ impl PulpTarget {
     ) -> PublishError {
         match error {
             PublishError::Pulp(error) => self.explained(error, 0).await,
+            signing @ PublishError::SigningService { .. } => match self.require_room(0).await {
+                Err(full @ PublishError::ServerFull { .. }) => full,
+                _ => signing,
+            },
             PublishError::Damaged { server, what, package, .. } => {
                 let discarded = self.discard(&before.repository, incoming, packages, package).await;
                 let removed = match (discarded, package) {
@@ -266,46 +326,67 @@ impl PulpTarget {
         })
     }
 
+    /// The publication of a version that is as it should be: one that is there, or a new one.
+    async fn publish_proven(
+        &self,
+        publication: &Publication,
+        before: &Before,
+        incoming: &[Incoming],
+        staging: &Distribution,
+        version: &Href,
+    ) -> Result<(Href, Listing)> {
+        let mut unsigned = Vec::new();
+        loop {
+            self.tell(PulpStep::Publish);
+            let published = self.publication_of(version, publication, &before.signatures, &unsigned).await?;
+            self.tell(PulpStep::ReadBack);
+            let listing = self.prove_staged(publication, before, incoming, staging, &published.href).await;
+            match listing {
+                // Of another service, or of a time when it signed wrongly.
+                Err(PublishError::NotSigned { .. }) if !published.anew => unsigned.push(published.href),
+                other => return other.map(|listing| (published.href, listing)),
+            }
+        }
+    }
+
     /// The publication of a version, made where there is none like it: each request makes another.
-    async fn publication_of(&self, version: &Href, publication: &Publication) -> Result<Href> {
-        let config = self.repo_config(publication).await?;
+    async fn publication_of(
+        &self,
+        version: &Href,
+        publication: &Publication,
+        signatures: &Signatures,
+        not: &[Href],
+    ) -> Result<Made> {
+        let known = self.client.capabilities().await?.repo_config;
+        let config = known.then(|| signatures.repo_config(publication));
         let mut persistence = self.persistence();
         loop {
-            for there in self.client.publications(version).await? {
+            // Those that are of no use are many only where somebody does something wrong again and again.
+            let there =
+                if not.len() < UNSIGNED { self.client.publications(version).await? } else { Vec::new() };
+            for there in there.into_iter().filter(|there| !not.contains(&there.pulp_href)) {
                 let same = match (&config, &there.repo_config) {
                     (Some(Value::Object(wanted)), Some(there)) => wanted == there,
                     (None, _) => true,
                     _ => false,
                 };
                 if same {
-                    return Ok(there.pulp_href);
+                    return Ok(Made { href: there.pulp_href, anew: false });
                 }
             }
             match self.client.publish(version, config.as_ref()).await {
-                Ok(href) => return Ok(href),
+                Ok(href) => return Ok(Made { href, anew: true }),
                 Err(error) if persistence.allows(&error).await => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(not_published(error, publication, signatures)),
             }
         }
-    }
-
-    /// What `config.repo` says to consumers, beside the URL.
-    async fn repo_config(&self, publication: &Publication) -> Result<Option<Value>> {
-        let known = self.client.capabilities().await?.repo_config;
-        Ok(known.then(|| {
-            json!({
-                "gpgcheck": 0,
-                "repo_gpgcheck": 0,
-                "priority": publication.consumers.priority,
-                "module_hotfixes": 1,
-            })
-        }))
     }
 
     /// Reads a publication back through the content server, and has it judged as consumers see it.
     async fn prove_staged(
         &self,
         publication: &Publication,
+        before: &Before,
         incoming: &[Incoming],
         staging: &Distribution,
         published: &Href,
@@ -314,6 +395,9 @@ impl PulpTarget {
         let content = self.content(staging).await?;
         let path = &publication.address.path;
         let listing = self.read_back(&content, path, incoming).await?;
+        if let Some(key) = before.signatures.metadata() {
+            self.require_signed(&content, path, &listing.bytes, &key).await?;
+        }
         publication
             .accept
             .judge(&listing.packages)
@@ -388,13 +472,43 @@ async fn pause() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
-/// The version that is served already, where it is the same packages from the same lock.
-fn is_served(before: &Before, publication: &Publication, incoming: &[Incoming]) -> Option<u64> {
+/// What is served already, where it is the same packages from the same lock, signed by the same keys.
+fn is_served<'b>(before: &'b Before, publication: &Publication, incoming: &[Incoming]) -> Option<&'b Noted> {
     let served = before.served.as_ref()?;
+    let (record, signatures) = (&served.record, &before.signatures);
+    let same_keys =
+        record.signed_by == signatures.packages && record.metadata_signed_by == signatures.metadata();
     // What is served is not the newest version after a way back; its own packages are not asked for then.
-    let same = served.record.lock == publication.lock && same_packages(&before.newest, incoming);
+    let same = same_keys && record.lock == publication.lock && same_packages(&before.newest, incoming);
     let newest = labels::versions(&before.repository.pulp_labels).into_keys().next_back();
-    (same && newest == Some(served.version)).then_some(served.version)
+    (same && newest == Some(served.version)).then_some(served)
+}
+
+/// Why a version could not be published: what fails in the task may be the program that signs.
+fn not_published(error: PulpError, publication: &Publication, signatures: &Signatures) -> PublishError {
+    let by_task =
+        matches!(error, PulpError::Task { .. } | PulpError::TaskSlow { .. } | PulpError::TaskLost { .. });
+    match &signatures.service {
+        Some(service) if by_task => PublishError::SigningService {
+            path: publication.address.path.clone(),
+            service: service.name.clone(),
+            source: Box::new(error),
+        },
+        _ => error.into(),
+    }
+}
+
+/// A package from its header on, which holds the digests of all that follows: after the lead and the signature header,
+/// whose length is a multiple of eight.
+fn without_signature(package: &[u8]) -> Option<&[u8]> {
+    const LEAD: usize = 96;
+    const INTRO: usize = 16;
+    let count = |at: usize| {
+        let bytes: [u8; 4] = package.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_be_bytes(bytes)).ok()
+    };
+    let size = count(LEAD + 8)?.checked_mul(INTRO)?.checked_add(count(LEAD + 12)?)?;
+    package.get((LEAD + INTRO).checked_add(size.checked_next_multiple_of(8)?)?..)
 }
 
 fn same_packages(there: &[Package], incoming: &[Incoming]) -> bool {
@@ -414,6 +528,6 @@ fn name_with_epoch(package: &Incoming) -> String {
     format!("{}-{}:{}-{}.{}", package.nevra.name, evr.epoch, evr.version, evr.release, package.nevra.arch)
 }
 
-fn is_cleaned_away(error: &PulpError) -> bool {
+pub(super) fn is_cleaned_away(error: &PulpError) -> bool {
     error.refusal().is_some_and(|said| said.contains("Could not find the following content units"))
 }

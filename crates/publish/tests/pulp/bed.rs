@@ -77,6 +77,16 @@ impl Bed {
     }
 }
 
+/// The status and the bytes of a URL.
+pub fn fetch(url: &str) -> (u16, Vec<u8>) {
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--noproxy", "*", "--write-out", "%{http_code}", url])
+        .output()
+        .unwrap();
+    let (body, status) = output.stdout.split_at(output.stdout.len() - 3);
+    (std::str::from_utf8(status).unwrap().parse().unwrap(), body.to_vec())
+}
+
 /// Options whose steps end up in a list.
 pub fn watched(steps: &Arc<Mutex<Vec<PulpStep>>>) -> PulpOptions {
     let steps = steps.clone();

@@ -8,9 +8,11 @@
 
 mod bed;
 mod channels;
+mod evidence;
 mod faults;
 mod kill;
 mod lifecycle;
 mod proxy;
+mod signing;
 #[path = "../support/mod.rs"]
 mod support;
