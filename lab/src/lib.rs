@@ -7,6 +7,7 @@
 pub mod base64;
 pub mod cmd;
 pub mod container;
+pub mod dracut;
 mod enclosure;
 pub mod guest;
 pub mod kayobe;

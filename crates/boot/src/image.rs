@@ -26,6 +26,9 @@ const MOST_ARCHIVES: usize = 16;
 /// How long making one may take.
 const DEADLINE: Duration = Duration::from_secs(300);
 const OUT: &str = "/drivetrain-image";
+/// What decides of the image's content besides dracut itself: what packages and sites say to dracut and depmod.
+const CONFIGURATION: [&str; 4] =
+    ["/etc/dracut.conf", "/etc/dracut.conf.d", "/etc/modprobe.d", "/etc/depmod.d"];
 
 /// What was found of the initramfs that the installed dracut makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,17 +79,21 @@ async fn make(
     cancel: &CancellationToken,
 ) -> Result<Option<String>, BootError> {
     let modules = scratch.join("lib/modules").join(release.as_str());
+    let system = System(&tree.root);
+    // A link of a package's would lead out of the tree.
+    let configuration = CONFIGURATION
+        .iter()
+        .filter(|path| system.is_plain(path))
+        .map(|path| Bind::read_only(tree.root.join(&path[1..]), *path));
+    let mut binds =
+        vec![Bind::writable(out, OUT), Bind::read_only(&modules, format!("/usr/lib/modules/{release}"))];
+    binds.extend(configuration);
+    let image = format!("{OUT}/image");
     let job = Job {
-        sandbox: SandboxSpec {
-            root: RootFs::Directory(tree.root.clone()),
-            binds: vec![
-                Bind::writable(out, OUT),
-                Bind::read_only(&modules, format!("/usr/lib/modules/{release}")),
-            ],
-            ..SandboxSpec::default()
-        },
+        sandbox: SandboxSpec { root: RootFs::Directory(tree.root.clone()), binds, ..SandboxSpec::default() },
         program: "dracut".to_owned(),
-        arguments: ["--force", "--no-hostonly", "--kver", release.as_str(), &format!("{OUT}/image")]
+        // The image is put together where it will be: nothing else can be written to, and memory is not for that.
+        arguments: ["--force", "--no-hostonly", "--tmpdir", OUT, "--kver", release.as_str(), &image]
             .map(str::to_owned)
             .into(),
         directory: "/".into(),

@@ -72,6 +72,15 @@ impl System<'_> {
         paths.iter().find(|path| self.find(path).is_some()).copied()
     }
 
+    /// Whether there is a file or a directory at a path, and no link on the way to it.
+    pub(crate) fn is_plain(self, path: &str) -> bool {
+        let mut inside = self.0.to_owned();
+        parts(path).all(|part| {
+            inside.push(part);
+            inside.symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink())
+        })
+    }
+
     /// Adds a program, or a library that is opened by name, with everything that it needs to start.
     pub(crate) fn add(self, path: &str, files: &mut Files) -> Result<(), BootError> {
         let mut open = vec![path.to_owned()];

@@ -177,6 +177,67 @@ async fn compressed_modules_are_loaded_and_an_inbox_twin_that_wins_is_told_of() 
     );
 }
 
+/// The same module with its CRCs in the extended form as well, as `modpost` writes them since Linux 6.14
+/// (`add_extended_versions`), and with the first of them changed where that is asked for.
+fn with_extended_crcs(module: &camino::Utf8Path, changed: bool) -> Vec<u8> {
+    let at = |name: &str| module.with_extension(name);
+    let objcopy = |arguments: &[String]| {
+        let output = std::process::Command::new("objcopy").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let versions = at("versions");
+    let taken = ["-O", "binary", "--only-section=__versions", module.as_str(), versions.as_str()];
+    objcopy(&taken.map(str::to_owned));
+    let (mut crcs, mut names) = (Vec::new(), Vec::new());
+    for entry in fs_err::read(&versions).unwrap().chunks_exact(64) {
+        crcs.extend(&entry[..4]);
+        names.extend(entry[8..].split_inclusive(|byte| *byte == 0).next().unwrap());
+    }
+    if changed {
+        crcs[0] ^= 0xff;
+    }
+    fs_err::write(at("crcs"), crcs).unwrap();
+    fs_err::write(at("names"), names).unwrap();
+    let mut added = Vec::new();
+    for (section, file) in [("__version_ext_crcs", at("crcs")), ("__version_ext_names", at("names"))] {
+        added.extend(["--add-section".to_owned(), format!("{section}={file}")]);
+        added.extend(["--set-section-flags".to_owned(), format!("{section}=alloc,readonly,data")]);
+    }
+    let made = at("extended");
+    added.extend([module.to_string(), made.to_string()]);
+    objcopy(&added);
+    fs_err::read(made).unwrap()
+}
+
+#[tokio::test]
+async fn crcs_in_the_extended_form_of_newer_kernels_are_judged_and_a_kernel_that_does_not_know_them_loads_the_module()
+ {
+    let Some(bench) = Bench::new().await else { return };
+    let modules = bench.compile(bench.release.as_str());
+    let built = modules.join("dt_good.ko");
+    let kernel = bench.lab.join("kernels").join(bench.release.as_str());
+    let kernel = drivetrain_prove::read_kernel(&kernel, Some(&bench.release)).unwrap();
+    let judge = |bytes: Vec<u8>| {
+        let module = drivetrain_prove::ModuleFile { package: None, path: bench.path_of("dt_good"), bytes };
+        drivetrain_prove::prove(&[module], &kernel, drivetrain_kmod::VermagicPolicy::Exact).unwrap()
+    };
+    let plain = judge(fs_err::read(&built).unwrap());
+    let extended = with_extended_crcs(&built, false);
+    let proof = judge(extended.clone());
+    assert!(proof.verdict.is_good(), "{proof}");
+    assert_eq!(proof.symbols, plain.symbols);
+    // Newer kernels take the extended table where a module has both: so does the proof.
+    let proof = judge(with_extended_crcs(&built, true));
+    assert!(!proof.verdict.is_good());
+    assert!(format!("{proof}").contains("CRC"), "{proof}");
+
+    bench.put(&modules, &["dt_good"]);
+    fs_err::write(bench.tree.root.join(&bench.path_of("dt_good")[1..]), extended).unwrap();
+    let verdict = bench.boot(&["dt_good"]).await;
+    assert_eq!(verdict.problems, Vec::<String>::new(), "{}", bench.console());
+    assert_eq!(results(&verdict, &["dt_good"]), ["loaded"]);
+}
+
 #[tokio::test]
 async fn a_guest_without_enough_memory_says_what_to_raise_and_another_kernel_is_told_from_the_one_asked_for()
 {

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_config::{BootTest, Config};
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, KernelPolicy, PublicationState, RunId, Stage};
+use drivetrain_plan::{BootFacts, planned_boot};
 use drivetrain_publish::{HistoryEntry, RepositoryPath, Target};
 use drivetrain_report::Report;
 use fs_err as fs;
@@ -320,12 +321,19 @@ impl Run {
         self.keep_plan(&planned)?;
         self.show_plan(&planned);
         if let Some(why) = &self.goal.publish
-            && self.is_served(&planned).await?
+            && let Some(version) = self.served(&planned).await?
         {
             stage::publish::settle(&self.context, &self.config, &planned.address.path, why).await?;
+            if !self.boot_served(&mut planned).await? {
+                self.say_served(&planned, version).await?;
+            }
             self.hold_together(&mut planned, why).await?;
             return Ok(true);
         }
+        if self.goal.boot && planned.plan.boots_served() {
+            return self.boot_served(&mut planned).await.map(|_| true);
+        }
+        stage::boot::require_planned(&self.config, &planned.plan)?;
         if let Some(why) = &self.goal.publish
             && !self.goal.undo_rollback
         {
@@ -392,6 +400,43 @@ impl Run {
         ended
     }
 
+    /// Boots the kernel with what is served, where that is to be; whether it was noted beside what is served.
+    async fn boot_served(&self, planned: &mut Planned) -> Result<bool> {
+        if !planned.plan.boots_served() || self.leads_back(planned).await? {
+            return Ok(false);
+        }
+        let (context, config) = (&self.context, &self.config);
+        let reading = context.unless_cancelled(stage::prove::served(context, config, planned));
+        let mut served = context.reporter.stage(Stage::Prove, reading).await?;
+        self.boot(planned, &mut served).await?;
+        let Some(why) = self.goal.publish.as_ref().filter(|_| served.verdicts.booted.is_some()) else {
+            return Ok(false);
+        };
+        let replace = self.goal.replace;
+        let publishing = stage::publish::publish(context, config, planned, served, &self.id, why, replace);
+        context.reporter.stage(Stage::Publish, publishing).await?;
+        Ok(true)
+    }
+
+    /// Whether what is served is what somebody went back to, from a version that was made of the same inputs. What would
+    /// be noted beside it is a new version, and nobody wanted another.
+    async fn leads_back(&self, planned: &Planned) -> Result<bool> {
+        if self.goal.publish.is_none() || self.goal.undo_rollback {
+            return Ok(false);
+        }
+        let lock = planned.plan.lock.digest();
+        let held = move |target: &dyn Target, path: &RepositoryPath| target.held_back(path, lock);
+        let held = stage::publish::ask(&self.context, &self.config, &planned.address.path, held).await?;
+        let held = held.flatten().is_some();
+        if held {
+            self.context.reporter.warn(
+                "what is served was gone back to and was never booted: `drivetrain prove` does that, and with \
+                 --undo-rollback a run notes it",
+            );
+        }
+        Ok(held)
+    }
+
     /// Publishes what holds kernels and drivers together, once the cell's own repository is served.
     async fn hold_together(&self, planned: &mut Planned, why: &str) -> Result<()> {
         if self.config.publish.lockstep.is_none() {
@@ -436,7 +481,11 @@ impl Run {
         let _alone =
             self.context.unless_cancelled(async { Ok(self.context.together.planning().await) }).await?;
         let making = self.context.unless_cancelled(stage::plan::make(&self.context, &self.config));
-        let planned = self.context.reporter.stage(Stage::Plan, making).await?;
+        let mut planned = self.context.reporter.stage(Stage::Plan, making).await?;
+        if self.goal.boot {
+            let facts = BootFacts { anew: true, ..planned.boot.clone() };
+            planned.plan.boot = planned_boot(BootTest::Require, &planned.plan, facts);
+        }
         if self.goal.lock.locked {
             plan::require_locked(&planned.plan, &self.goal.lock_file(&self.global.config))?;
         }
@@ -461,14 +510,13 @@ impl Run {
     fn show_plan(&self, planned: &Planned) {
         if !self.global.json && !self.global.quiet {
             let text = view::plan::plan(&planned.plan);
-            let boot = view::boot::announcement(self.boot_test());
-            self.context.reporter.pause(|| view::print(&format!("{text}{boot}\n")));
+            self.context.reporter.pause(|| view::print(&format!("{text}\n")));
         }
     }
 
-    /// Whether the target serves what this plan would make, whole. Damage is told and mended.
-    async fn is_served(&self, planned: &Planned) -> Result<bool> {
-        let PublicationState::Current { version } = planned.plan.publication.state else { return Ok(false) };
+    /// The version that the target serves, where that is what this plan would make, and whole. Damage is told.
+    async fn served(&self, planned: &Planned) -> Result<Option<u64>> {
+        let PublicationState::Current { version } = planned.plan.publication.state else { return Ok(None) };
         if let Some(damage) =
             stage::publish::damage(&self.context, &self.config, &planned.address.path).await?
         {
@@ -481,10 +529,15 @@ impl Run {
                  damaged repository away and run again: what was built is kept",
             ));
         }
+        Ok(Some(version))
+    }
+
+    /// Tells that there was nothing to do.
+    async fn say_served(&self, planned: &Planned, version: u64) -> Result<()> {
         let (location, repo_file) =
             stage::publish::location(&self.context, &self.config, &planned.address.path).await?;
         self.context.reporter.emit(Event::Published { location, version, unchanged: true, repo_file });
-        Ok(true)
+        Ok(())
     }
 
     /// Refuses to bring back what somebody went back from, before a build is paid for.

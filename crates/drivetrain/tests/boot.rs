@@ -48,7 +48,14 @@ fn what_was_built_is_booted_and_then_published_with_the_verdict_and_prove_does_t
     let last: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert!(json.lines().any(|line| line.contains("\"ending\":\"finished\"")), "{last}");
 
-    site.run(&["plan"]).succeeds().says("Before it is published the kernel is booted with it");
+    site.run(&["plan"])
+        .succeeds()
+        .says("with 2 modules, before they are published; what is not well is not published");
+    let planned = site.run(&["plan", "--json"]).succeeds().json();
+    assert_eq!(
+        (&planned["boot"]["do"], &planned["boot"]["modules"]),
+        (&Value::from("boot"), &Value::from(2))
+    );
     site.run(&["run"]).succeeds();
     let run = site.last_run();
     assert_eq!(run.published(), Some((1, false)));
@@ -60,6 +67,44 @@ fn what_was_built_is_booted_and_then_published_with_the_verdict_and_prove_does_t
     }
     let console = std::fs::read_to_string(run.directory.join("boot-console.log")).unwrap();
     assert!(console.contains("drivetrain: loading lab_hello_user"), "{console}");
+}
+
+#[test]
+fn what_is_served_without_a_boot_is_booted_as_it_is_served_once_that_is_asked_for_and_its_record_says_so() {
+    let Some(mut site) = site("{boot: off}") else { return };
+    site.run(&["run"]).succeeds();
+    assert_eq!(site.last_run().published(), Some((1, false)));
+    site.run(&["status"]).succeeds().says("; not booted");
+    let served = site.served(&site.lab.newer);
+
+    site.configure(|settings| settings.prove = Some("{boot: require, memory: 1GiB}".to_owned()));
+    // What is served is booted, and not what happens to be at hand.
+    std::fs::remove_dir_all(site.state().join("components")).unwrap();
+    let plan = site.run(&["plan"]).succeeds();
+    plan.says("with 2 modules, as they are served: they were published without it")
+        .says("To do: boot the kernel");
+    site.run(&["prove"]).succeeds().says("2 of 2 modules loaded");
+    assert_eq!(site.last_run().published(), None);
+
+    site.run(&["run"]).succeeds();
+    let run = site.last_run();
+    assert_eq!(run.published(), Some((2, false)));
+    assert_eq!(run.of("booted").len(), 1);
+    assert_eq!(site.served(&site.lab.newer), served);
+    let evidence = evidence_of(&site);
+    for name in ["boot.json", "boot-console.log", "build.json", "lock.json", "verdicts.json"] {
+        assert!(evidence.join(name).is_file(), "{name} is not in {}", evidence.display());
+    }
+    site.run(&["status"]).succeeds().says("; the kernel was booted with 2 modules");
+
+    let planned = site.run(&["plan", "--json"]).succeeds().json();
+    assert_eq!(
+        (&planned["boot"]["do"], &planned["boot"]["loaded"]),
+        (&Value::from("known"), &Value::from(2))
+    );
+    site.run(&["run"]).succeeds().says("Nothing to do");
+    let run = site.last_run();
+    assert_eq!((run.published(), run.of("booted").len()), (Some((2, true)), 0));
 }
 
 /// Where the evidence of what is served is.

@@ -31,8 +31,8 @@ pub use name::{
 pub use nevra::{Nevra, NevraError};
 pub use package::Package;
 pub use plan::{
-    Advisory, ComponentAction, HeldBack, KernelChoice, KernelPolicy, Plan, PlannedComponent, PlannedKernel,
-    PlannedPackage, PlannedPatch, PlannedPublication, PlannedReuse, PlannedUserspace, Problem,
-    PublicationState, ReuseVerdict, Severity, SkippedComponent,
+    Advisory, BootAction, BootPolicy, ComponentAction, HeldBack, KernelChoice, KernelPolicy, Plan,
+    PlannedBoot, PlannedComponent, PlannedKernel, PlannedPackage, PlannedPatch, PlannedPublication,
+    PlannedReuse, PlannedUserspace, Problem, PublicationState, ReuseVerdict, Severity, SkippedComponent,
 };
 pub use range::{VersionRange, VersionRangeError};

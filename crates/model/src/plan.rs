@@ -55,6 +55,9 @@ pub struct Plan {
     /// Where it would be built, a line each; empty for this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builder: Vec<String>,
+    /// The boot of the kernel with what would be published; absent where none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<PlannedBoot>,
     /// What would be published.
     pub publication: PlannedPublication,
     /// What a person should know first; none of them prevents the plan, or there would be no plan.
@@ -284,6 +287,59 @@ pub struct PlannedPackage {
     pub why: Vec<String>,
 }
 
+/// The boot of the kernel with the modules that would be published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedBoot {
+    /// What becomes of one that is not well.
+    pub policy: BootPolicy,
+    /// The kernel.
+    pub kernel: KernelRelease,
+    /// How many modules would be loaded; absent where they are not built yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules: Option<usize>,
+    /// Whether it will be booted.
+    #[serde(flatten)]
+    pub action: BootAction,
+}
+
+/// What becomes of a boot that is not well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootPolicy {
+    /// It is told.
+    Warn,
+    /// Nothing is published.
+    Require,
+}
+
+/// Whether a kernel will be booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum BootAction {
+    /// It is booted before anything is published.
+    Boot,
+    /// What is served was published without a boot that was well: it is booted as it is served.
+    BootServed {
+        /// How much was not well the last time; absent where it was never booted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problems: Option<usize>,
+    },
+    /// What is served was booted before it was published, or since.
+    Known {
+        /// How many modules the kernel loaded.
+        loaded: usize,
+        /// How much was not well.
+        problems: usize,
+    },
+    /// It cannot be booted from here.
+    Impossible {
+        /// Why.
+        why: String,
+        /// What is served was never booted.
+        served: bool,
+    },
+}
+
 /// What would be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedPublication {
@@ -348,5 +404,12 @@ impl Plan {
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.publication.state, PublicationState::Current { .. })
+    }
+
+    /// Whether what is served is booted though there is nothing to build.
+    #[must_use]
+    pub fn boots_served(&self) -> bool {
+        let action = self.boot.as_ref().map(|boot| &boot.action);
+        self.is_done() && matches!(action, Some(BootAction::BootServed { .. }))
     }
 }

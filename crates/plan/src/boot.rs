@@ -1,11 +1,49 @@
-//! What is installed to be booted.
+//! Whether a kernel is booted, and what is installed for it.
 
-use drivetrain_config::Config;
-use drivetrain_model::{InputRole, KernelRelease, LockedInput, Nevra};
+use drivetrain_config::{BootTest, Config};
+use drivetrain_model::{
+    BootAction, BootPolicy, InputRole, KernelRelease, LockedInput, Nevra, Plan, PlannedBoot,
+};
 use drivetrain_solve::{Closure, RepositoryIndex, Role, Want, World, closure};
 
 use crate::refusal::{chain, url_of};
 use crate::{Inventories, Refusal, options, wants};
+
+/// What a boot is planned by, beside the plan itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BootFacts {
+    /// How many modules there are; absent where they are not built yet.
+    pub modules: Option<usize>,
+    /// What became of the boot of what is served: how many modules the kernel loaded, and how much was not well. Absent
+    /// where there was none.
+    pub served: Option<(usize, usize)>,
+    /// Why no kernel can be booted from here.
+    pub impossible: Option<String>,
+    /// Whether it is booted though it was before.
+    pub anew: bool,
+}
+
+/// Says whether the kernel of a plan is booted; `None` where that is not asked for.
+#[must_use]
+pub fn planned_boot(how: BootTest, plan: &Plan, facts: BootFacts) -> Option<PlannedBoot> {
+    let policy = match how {
+        BootTest::Off => return None,
+        BootTest::Warn => BootPolicy::Warn,
+        BootTest::Require => BootPolicy::Require,
+    };
+    let is_enough = |problems: usize| problems == 0 || policy == BootPolicy::Warn;
+    let action = match (facts.served.filter(|_| plan.is_done()), facts.impossible) {
+        (Some((loaded, problems)), _) if is_enough(problems) && !facts.anew => {
+            BootAction::Known { loaded, problems }
+        }
+        (_, Some(why)) => BootAction::Impossible { why, served: plan.is_done() },
+        (served, None) if plan.is_done() => {
+            BootAction::BootServed { problems: served.map(|(_, problems)| problems) }
+        }
+        (_, None) => BootAction::Boot,
+    };
+    Some(PlannedBoot { policy, kernel: plan.kernel.release.clone(), modules: facts.modules, action })
+}
 
 /// The packages of a system that is booted with what is to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ mod select;
 mod tests;
 mod userspace;
 
-pub use boot::{BootSet, boot_set};
+pub use boot::{BootFacts, BootSet, boot_set, planned_boot};
 pub use components::{Components, OrderedComponent, Origin, SourcePackage, components};
 pub use installation::{Installation, Uninstallable, files_to_install, installation, takeovers};
 pub use inventory::{Inventories, Inventory, expected, is_published};

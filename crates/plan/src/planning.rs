@@ -91,6 +91,7 @@ pub fn plan(
         skipped: components.skipped.clone(),
         userspace: userspace.map(|set| set.planned.clone()),
         builder: builder_lines(tools, selection),
+        boot: None,
         publication: PlannedPublication {
             target: existing.target.clone(),
             path: existing.path.clone(),

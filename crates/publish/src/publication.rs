@@ -82,6 +82,14 @@ pub struct Verdicts {
     pub booted: Option<BootedWith>,
 }
 
+impl Verdicts {
+    /// Whether they say of a boot what these do not, which are of the same packages.
+    #[must_use]
+    pub fn tell_more_than(&self, before: Option<&Self>) -> bool {
+        self.booted.is_some() && self.booted != before.and_then(|before| before.booted)
+    }
+}
+
 /// What became of modules in a kernel that was booted with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootedWith {

@@ -14,7 +14,7 @@ use crate::report::{
 };
 use crate::text::cut;
 use crate::timeline::broken_stage;
-use crate::{Excerpt, FirstError, Timeline, install};
+use crate::{Excerpt, FirstError, Timeline, boot, install};
 
 /// More warnings than anybody reads.
 const MAX_WARNINGS: usize = 200;
@@ -38,6 +38,8 @@ pub struct Evidence {
     pub verdicts: Option<Value>,
     /// `build.json`
     pub build: Option<Value>,
+    /// `boot.json`
+    pub boot: Option<Value>,
     /// The logs that there are.
     pub logs: BTreeMap<ComponentName, LogFile>,
     /// The parts of the logs of kernels that are held back which have the errors, by release.
@@ -104,6 +106,13 @@ impl Report {
             problems: plan.map(|plan| plan.problems.clone()).unwrap_or_default(),
             proof: proof(events, &verdicts),
             installation: installation(events),
+            boot: boot::boot(
+                events,
+                evidence.boot.as_ref(),
+                plan.and_then(|plan| plan.boot.as_ref()).map(|boot| boot.policy),
+                &evidence.files,
+            ),
+            planned_boot: plan.and_then(|plan| plan.boot.clone()),
             install: published
                 .as_ref()
                 .map(|published| install::commands(published, plan, &verdicts))

@@ -9,6 +9,7 @@
 //! terminal (control characters, marks that turn the direction of writing) is written out, in the whole of every document.
 
 mod annotations;
+mod boot;
 mod coverage;
 mod excerpt;
 mod first_error;
@@ -24,6 +25,7 @@ mod timeline;
 pub mod words;
 
 pub use annotations::annotations;
+pub use boot::{Boot, BootedModule, Check, CheckStep, Initramfs, planned_boot};
 pub use coverage::{Change, Coverage, Entry, InTrain, Lack, Place, Proven, Train};
 pub use excerpt::{Excerpt, excerpt};
 pub use first_error::FirstError;

@@ -44,6 +44,75 @@ pub(crate) struct Component {
     pub phases_ms: BTreeMap<String, u64>,
 }
 
+/// `boot.json`
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Boot {
+    #[serde(default)]
+    pub memory: u32,
+    pub modules: Vec<Booted>,
+    pub functional: Option<Functional>,
+    pub image: Option<Image>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Booted {
+    pub name: String,
+    pub ours: bool,
+    pub package: Option<String>,
+    pub path: String,
+    pub result: Fate,
+    pub ms: Option<u64>,
+    pub srcversion: Option<String>,
+    pub signer: Option<String>,
+    pub taint: Option<String>,
+    #[serde(default)]
+    pub said: Vec<String>,
+}
+
+/// What became of a module.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+pub(crate) enum Fate {
+    Loaded,
+    AlreadyThere,
+    Refused { error: String },
+    Died { how: String },
+    Hangs,
+    NotTried { why: String },
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Functional {
+    pub name: String,
+    pub steps: Vec<Tried>,
+    #[serde(default)]
+    pub counters: Vec<Counted>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Tried {
+    pub step: String,
+    pub ok: bool,
+    #[serde(default)]
+    pub said: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Counted {
+    pub counter: String,
+    pub before: u64,
+    pub after: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Image {
+    pub modules: usize,
+    pub ours: Vec<String>,
+    pub not_made: Option<String>,
+}
+
 /// Reads a record; nothing of it where it has another form.
 pub(crate) fn read<T: Default + for<'de> Deserialize<'de>>(record: Option<&Value>) -> T {
     record.and_then(|value| T::deserialize(value).ok()).unwrap_or_default()

@@ -4,11 +4,11 @@ use drivetrain_model::{
     Cell, ComponentName, ComponentOutcome, HeldBack, LockedInput, LockedRepository, Nevra, PlannedKernel,
     PlannedPatch, PlannedPublication, Problem, RepositoryId, RunId, Sha256Digest, SkippedComponent,
 };
-use drivetrain_model::{PlannedUserspace, Stage};
+use drivetrain_model::{PlannedBoot, PlannedUserspace, Stage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{FirstError, Timeline};
+use crate::{Boot, FirstError, Timeline};
 
 /// Everything that is to be said of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,12 @@ pub struct Report {
     pub proof: Option<Proof>,
     /// That what is published can be installed; absent where it came to that not.
     pub installation: Option<Installation>,
+    /// What is meant to be booted, by the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_boot: Option<PlannedBoot>,
+    /// What became of the kernel that was booted with it; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Boot>,
     /// What is served.
     pub published: Option<Published>,
     /// The commands that install it on a node.

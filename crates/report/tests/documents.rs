@@ -23,10 +23,12 @@ fn json<T: DeserializeOwned>(path: &Path) -> Option<T> {
 fn evidence(name: &str) -> Evidence {
     let directory = fixture(name);
     let journal = std::fs::read_to_string(directory.join("journal.jsonl")).unwrap();
-    let log = std::fs::read(directory.join("picky-kmod.log")).unwrap();
-    let message = "'struct net_device' has no member named 'gone_since_this_kernel'";
-    let found = excerpt(&log[..], Some("picky-kmod-1.0/picky.c"), message).unwrap();
-    let log = LogFile { path: "logs/picky-kmod.log".to_owned(), excerpt: Some(found) };
+    let log = std::fs::read(directory.join("picky-kmod.log")).ok().map(|log| {
+        let message = "'struct net_device' has no member named 'gone_since_this_kernel'";
+        let found = excerpt(&log[..], Some("picky-kmod-1.0/picky.c"), message).unwrap();
+        let log = LogFile { path: "logs/picky-kmod.log".to_owned(), excerpt: Some(found) };
+        (ComponentName::parse("picky-kmod").unwrap(), log)
+    });
     let events: Vec<drivetrain_model::Stamped> =
         journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let started: Value = serde_json::to_value(&events[0]).unwrap();
@@ -36,11 +38,21 @@ fn evidence(name: &str) -> Evidence {
         plan: json(&directory.join("plan.json")),
         verdicts: json(&directory.join("verdicts.json")),
         build: json(&directory.join("build.json")),
-        logs: BTreeMap::from([(ComponentName::parse("picky-kmod").unwrap(), log)]),
+        boot: json(&directory.join("boot.json")),
+        logs: log.into_iter().collect(),
         held_back: BTreeMap::new(),
-        files: ["journal.jsonl", "logs/picky-kmod.log", "plan.json"].map(str::to_owned).into(),
+        files: files(&directory),
         running: false,
     }
+}
+
+/// The files beside a report: a boot has left what the kernel said.
+fn files(directory: &Path) -> Vec<String> {
+    let mut files = ["journal.jsonl", "logs/picky-kmod.log", "plan.json"].map(str::to_owned).to_vec();
+    if directory.join("boot.json").exists() {
+        files.extend(["boot-console.log", "boot.json"].map(str::to_owned));
+    }
+    files
 }
 
 fn report(name: &str) -> Report {
@@ -78,6 +90,12 @@ fn a_run_that_failed_is_told_as_markdown_with_its_first_error() {
 }
 
 #[test]
+fn a_run_that_booted_the_kernel_says_what_became_of_each_module() {
+    insta::assert_snapshot!("booted", report("booted").markdown());
+    insta::assert_snapshot!("oops", report("oops").markdown());
+}
+
+#[test]
 fn annotations_stand_on_the_line_of_the_error() {
     insta::assert_snapshot!(annotations(&report("failed")), @"::error title=picky-kmod does not build for kernel 6.1.0-56-cloud-amd64,file=picky-kmod-1.0/picky.c,line=8::'struct net_device' has no member named 'gone_since_this_kernel'");
     insta::assert_snapshot!(annotations(&report("held-back")), @"::warning title=Held back%3A 6.1.0-56-cloud-amd64,file=picky-kmod-1.0/picky.c,line=8::picky-kmod does not build for it: 'struct net_device' has no member named 'gone_since_this_kernel'%0Awithout RLSA-2026:0056 (Important): CVE-2026-5600, CVE-2026-5601");
@@ -87,6 +105,8 @@ fn annotations_stand_on_the_line_of_the_error() {
 fn pages_have_landmarks_headings_and_captions() {
     insta::assert_snapshot!("held_back_page", outline(&report("held-back").html()));
     insta::assert_snapshot!("failed_page", outline(&report("failed").html()));
+    insta::assert_snapshot!("booted_page", outline(&report("booted").html()));
+    insta::assert_snapshot!("oops_page", outline(&report("oops").html()));
     insta::assert_snapshot!("coverage_page", outline(&coverage().html()));
 }
 
@@ -122,7 +142,7 @@ fn several_runs_have_a_table_on_top_and_what_needs_somebody_first() {
 
 #[test]
 fn a_report_is_read_back_as_it_was_written() {
-    for name in ["held-back", "failed"] {
+    for name in ["held-back", "failed", "booted", "oops"] {
         let report = report(name);
         assert_eq!(serde_json::from_str::<Report>(&report.json().unwrap()).unwrap(), report);
     }
@@ -233,7 +253,7 @@ fn outside_code(line: &str) -> String {
 
 #[test]
 fn names_messages_and_logs_cannot_act_on_a_reader() {
-    for name in ["held-back", "failed"] {
+    for name in ["held-back", "failed", "booted", "oops"] {
         let (report, changed) = with_everywhere(&report(name), HOSTILE);
         assert!(changed > 40, "{changed}");
         is_safe_page(&report.html(), 0);
@@ -283,7 +303,14 @@ fn attributes<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
 #[test]
 fn a_page_asks_for_nothing_else_and_its_links_lead_somewhere() {
     let runs = [report("held-back"), report("failed")];
-    for page in [runs[0].html(), runs[1].html(), summary::html(&runs, &|_| None), coverage().html()] {
+    for page in [
+        report("booted").html(),
+        report("oops").html(),
+        runs[0].html(),
+        runs[1].html(),
+        summary::html(&runs, &|_| None),
+        coverage().html(),
+    ] {
         for name in ["src", "style", "onclick", "srcset"] {
             assert_eq!(attributes(&page, name), Vec::<&str>::new());
         }

@@ -1,7 +1,7 @@
 //! `drivetrain plan`
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_config::{BootTest, Config, ConfiguredCell, TrainOrigin};
+use drivetrain_config::{Config, ConfiguredCell, TrainOrigin};
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ExitCode, Lock, Plan};
 use fs_err as fs;
@@ -40,15 +40,14 @@ pub async fn run(args: &PlanArgs, global: &Global) -> Result<ExitCode> {
         if let (Err(_), true, Some(origin)) = (&planned, global.json, origin) {
             view::print_json(&serde_json::json!({ ORIGIN: origin }));
         }
-        return shown(&planned?, args, global, None, origin, only.config.prove.boot)
-            .map(|()| ExitCode::Success);
+        return shown(&planned?, args, global, None, origin).map(|()| ExitCode::Success);
     }
     let mut results = Vec::new();
     for cell in &cells {
         let origin = say_origin(&cell.config, args, global);
         let planned = make(&context, &cell.config).await;
         let done = planned.and_then(|planned| {
-            shown(&planned, args, global, Some(&cell.name), origin, cell.config.prove.boot)?;
+            shown(&planned, args, global, Some(&cell.name), origin)?;
             Ok(planned.plan)
         });
         if let Err(failure) = &done
@@ -101,15 +100,13 @@ fn shown(
     global: &Global,
     cell: Option<&str>,
     origin: Option<&TrainOrigin>,
-    boot: BootTest,
 ) -> Result<()> {
     let file = lock_file(&args.lock, &global.config, cell);
     if args.lock.locked {
         require_locked(&planned.plan, &file)?;
     }
     if !global.json {
-        let boot = view::boot::announcement(boot);
-        view::print(&format!("{}{boot}", view::plan::plan(&planned.plan)));
+        view::print(&view::plan::plan(&planned.plan));
     } else if cell.is_none() {
         let mut plan = serde_json::json!(planned.plan);
         if let Some(origin) = origin {

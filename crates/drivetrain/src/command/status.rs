@@ -183,12 +183,21 @@ fn signed(row: &Row) -> Option<String> {
     }
 }
 
+fn booted(proof: &Verdicts) -> String {
+    let Some(booted) = &proof.booted else { return "; not booted".to_owned() };
+    let works = if booted.functional { " and works" } else { "" };
+    match booted.problems {
+        0 => format!("; the kernel was booted with {}{works}", count(booted.modules, "module")),
+        problems => format!("; the kernel was booted, and there were {}", count(problems, "problem")),
+    }
+}
+
 fn proof(row: &Row) -> String {
     let by = row.run.as_ref().map(|run| format!(" (run {run})")).unwrap_or_default();
     let read_back = if row.verified == Some(true) { "; every package was read back" } else { "" };
     match &row.proof {
         Some(proof) => format!(
-            "{} with {} fit the kernel, {} with {} of the train{by}{read_back}",
+            "{} with {} fit the kernel, {} with {} of the train{}{by}{read_back}",
             count(proof.modules, "module"),
             count(proof.symbols, "symbol"),
             if proof.installed == 1 {
@@ -196,7 +205,8 @@ fn proof(row: &Row) -> String {
             } else {
                 format!("{} packages install", proof.installed)
             },
-            proof.from_train
+            proof.from_train,
+            booted(proof)
         ),
         None if row.lockstep.is_some() => format!("as the repositories of its kernels are{by}{read_back}"),
         None => format!("how is not recorded{by}{read_back}"),

@@ -8,12 +8,15 @@ use drivetrain_boot::{
     BootError, BootOptions, BootRequest, BootVerdict, Installed, InstalledTree, WantedModule,
     summary_of_check,
 };
-use drivetrain_build::{BuildError, BuildRoot, BuildRoots, digest_of};
+use drivetrain_build::{BuildError, BuildRoot, BuildRoots, CachedComponent, digest_of};
 use drivetrain_config::{BootTest, Config};
 use drivetrain_host::{HostError, LocalSandbox, SandboxOptions};
-use drivetrain_model::{Event, ExitCode, LockedInput, Nevra, RepositoryId, Sha256Digest};
-use drivetrain_plan::{BootSet, Inventories, boot_set, files_to_install};
-use drivetrain_publish::BootedWith;
+use drivetrain_model::{
+    BootAction, BootPolicy, ComponentAction, Event, ExitCode, LockedInput, Nevra, Plan, RepositoryId,
+    Sha256Digest,
+};
+use drivetrain_plan::{BootFacts, BootSet, Inventories, boot_set, files_to_install};
+use drivetrain_publish::{BootedWith, Record};
 use drivetrain_rpmfile::RpmFile;
 use fs_err as fs;
 
@@ -32,6 +35,57 @@ const CONSOLE: &str = "boot-console.log";
 /// A module whose being there says that RDMA can be tried, and what that takes of a system.
 const RXE: &str = "rdma_rxe";
 const RDMA_TOOLS: [&str; 2] = ["iproute", "libibverbs-utils"];
+
+/// What a boot is planned by: what is at hand, what is served, and whether this host can.
+pub fn facts(
+    config: &Config,
+    plan: &Plan,
+    finished: &[CachedComponent],
+    served: Option<&Record>,
+) -> BootFacts {
+    let verdicts = served.and_then(|record| record.verdicts);
+    let of_served = verdicts.filter(|_| plan.is_done());
+    let booted = of_served.and_then(|verdicts| verdicts.booted);
+    let untold = (plan.is_done() && of_served.is_none())
+        .then(|| "its record does not say how it was proven; what is published anew is booted".to_owned());
+    BootFacts {
+        modules: of_served.map(|verdicts| verdicts.modules).or_else(|| modules_at_hand(plan, finished)),
+        served: booted.map(|booted| (booted.modules, booted.problems)),
+        impossible: require_possible(config).err().map(|error| error.to_string()).or(untold),
+        anew: false,
+    }
+}
+
+/// How many modules the components of a plan have; `None` where one of them is to be built.
+fn modules_at_hand(plan: &Plan, finished: &[CachedComponent]) -> Option<usize> {
+    let of = |action: &ComponentAction| {
+        let key = match action {
+            ComponentAction::Build => return None,
+            ComponentAction::Reuse { key } => key,
+            ComponentAction::Repackage { built, .. } => built,
+        };
+        let entry = finished.iter().find(|entry| entry.key == *key)?;
+        Some(entry.packages.iter().map(|package| package.modules.len()).sum::<usize>())
+    };
+    plan.components.iter().map(|component| of(&component.action)).sum()
+}
+
+fn require_possible(config: &Config) -> Result<(), BootError> {
+    if config.train.arch.as_str() != std::env::consts::ARCH {
+        let (wanted, host) = (config.train.arch.to_string(), std::env::consts::ARCH.to_owned());
+        return Err(BootError::Architecture { wanted, host });
+    }
+    drivetrain_boot::require_qemu()
+}
+
+/// Refuses a plan whose boot is required and cannot be made, before a build is paid for.
+pub fn require_planned(config: &Config, plan: &Plan) -> Result<()> {
+    let Some(boot) = &plan.boot else { return Ok(()) };
+    if boot.policy != BootPolicy::Require || !matches!(boot.action, BootAction::Impossible { .. }) {
+        return Ok(());
+    }
+    require_possible(config).map_err(|error| failed(&error))
+}
 
 /// Boots the kernel with what is to be published, and adds what became of it to the evidence. With
 /// [`BootTest::Require`] what is not well ends here.
@@ -65,7 +119,7 @@ pub async fn make(
         problems: verdict.problems.len(),
         functional: verdict.functional.is_some() && verdict.is_good(),
     });
-    require_good(context, &verdict, run, how)
+    require_good(context, planned, &verdict, run, how)
 }
 
 /// Shows what became of the boot of a run, where there was one.
@@ -92,7 +146,13 @@ fn event(verdict: &BootVerdict) -> Event {
     }
 }
 
-fn require_good(context: &Context, verdict: &BootVerdict, run: &Utf8Path, how: BootTest) -> Result<()> {
+fn require_good(
+    context: &Context,
+    planned: &Planned,
+    verdict: &BootVerdict,
+    run: &Utf8Path,
+    how: BootTest,
+) -> Result<()> {
     if verdict.is_good() {
         return Ok(());
     }
@@ -102,11 +162,19 @@ fn require_good(context: &Context, verdict: &BootVerdict, run: &Utf8Path, how: B
         }
         return Ok(());
     }
-    let message = format!("kernel {} was booted with what was built, and not all was well", verdict.kernel);
-    let mut failure = Failure::new(ExitCode::Proof, format!("{message}; nothing was published"));
+    let kernel = &verdict.kernel;
+    let served = planned.plan.boots_served();
+    let message = if served {
+        let path = &planned.address.path;
+        format!("kernel {kernel} was booted with what is served at {path}, and not all was well")
+    } else {
+        format!("kernel {kernel} was booted with what was built, and not all was well; nothing was published")
+    };
+    let mut failure = Failure::new(ExitCode::Proof, message);
     failure.causes = verdict.problems.iter().take(20).cloned().collect();
+    let back = if served { "; `drivetrain rollback` serves the version before" } else { "" };
     Err(failure.next(format!(
-        "the whole verdict is in {run}/{VERDICT}, and what the kernel said in {run}/{CONSOLE}"
+        "the whole verdict is in {run}/{VERDICT}, and what the kernel said in {run}/{CONSOLE}{back}"
     )))
 }
 
@@ -117,11 +185,7 @@ async fn test(
     proven: &Proven,
     run: &Utf8Path,
 ) -> Result<BootVerdict> {
-    if config.train.arch.as_str() != std::env::consts::ARCH {
-        let (wanted, host) = (config.train.arch.to_string(), std::env::consts::ARCH.to_owned());
-        return Err(failed(&BootError::Architecture { wanted, host }));
-    }
-    drivetrain_boot::require_qemu().map_err(|error| failed(&error))?;
+    require_possible(config).map_err(|error| failed(&error))?;
     let packages: Vec<Utf8PathBuf> =
         proven.rpms.iter().filter_map(|path| path.clone().try_into().ok()).collect();
     let own = install::read(config, &packages).await?;

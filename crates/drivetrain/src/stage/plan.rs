@@ -11,10 +11,10 @@ use drivetrain_model::{
     Severity, Sha256Digest,
 };
 use drivetrain_plan::{
-    Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, families, plan,
-    select,
+    BootFacts, Components, Existing, RootSet, Selection, ServedLock, Tools, UserspaceSet, expected, families,
+    plan, planned_boot, select,
 };
-use drivetrain_publish::{Address, RepositoryPath};
+use drivetrain_publish::{Address, Record, RepositoryPath};
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
@@ -22,7 +22,7 @@ use crate::publisher::target_words;
 use crate::stage::machine::{self, Workshop};
 use crate::stage::modsign::{self, ModuleSigning};
 use crate::stage::repositories::Repositories;
-use crate::stage::{held_back, lockstep, patches, publish, reuse, root, sign, sources, userspace};
+use crate::stage::{boot, held_back, lockstep, patches, publish, reuse, root, sign, sources, userspace};
 
 /// A plan, with everything that the stages after it need.
 pub struct Planned {
@@ -46,6 +46,8 @@ pub struct Planned {
     pub address: Address,
     /// Who signs the modules, where anybody does.
     pub module_signing: Option<Arc<ModuleSigning>>,
+    /// What its boot is planned by.
+    pub boot: BootFacts,
 }
 
 /// The packages by which advisories speak of kernels.
@@ -133,7 +135,7 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
     // What is made is published to the first channel; `promote` takes it to the others.
     let address = publish::address(config, &cell, config.publish.channels.first())?;
     let finished = ComponentCache::new(context.state.components()).entries();
-    let existing = existing(context, config, &address.path, &finished).await?;
+    let (existing, served) = existing(context, config, &address.path, &finished).await?;
     let tools = Tools {
         digest: toolchain.digest,
         description: toolchain.description.clone(),
@@ -162,6 +164,7 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
         workshop,
         address,
         module_signing,
+        boot,
     })
 }
 
@@ -199,7 +202,7 @@ async fn existing(
     config: &Config,
     path: &RepositoryPath,
     finished: &[CachedComponent],
-) -> Result<Existing> {
+) -> Result<(Existing, Option<Record>)> {
     let mut existing =
         Existing { target: target_words(config), path: path.to_string(), ..Existing::default() };
     for entry in finished {
@@ -210,10 +213,11 @@ async fn existing(
         }
     }
     let state = publish::ask(context, config, path, |target, path| target.state(path)).await?.flatten();
+    let record = state.as_ref().and_then(|served| served.record.clone());
     existing.served = state.and_then(|served| {
         Some(ServedLock { version: served.version?, lock: served.record.map(|record| record.lock) })
     });
-    Ok(existing)
+    Ok((existing, record))
 }
 
 /// That what would be published was rolled back: a run would refuse it after all.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
 use drivetrain_config::Config;
-use drivetrain_kmod::VermagicPolicy;
+use drivetrain_kmod::{Module, NamedModule, VermagicPolicy};
 use drivetrain_model::{Event, ExitCode};
 use drivetrain_prove::{Limits, Proof, ProveError, ProvenModule, prove, read_kernel, read_modules};
 use drivetrain_publish::{Accept, Verdicts};
@@ -14,14 +14,16 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::publisher::failed;
 use crate::stage::build::Built;
 use crate::stage::plan::Planned;
 use crate::stage::publish::Evidence;
 use crate::stage::unchanged::AsProven;
-use crate::stage::{blocking, install, modsign, reuse};
+use crate::stage::{blocking, install, modsign, reuse, utf8};
 use crate::view;
 
-/// Packages that were proven, with the evidence for it. Only [`make`] makes one.
+/// Packages that were proven, with the evidence for it. [`make`] makes one of what was built, [`served`] of what was
+/// proven before it was published.
 pub struct Proven {
     /// The packages to publish.
     pub rpms: Vec<PathBuf>,
@@ -37,6 +39,8 @@ pub struct Proven {
     pub accept: Accept,
     /// Where the packages with signed modules are, for as long as this lives.
     _signed: Option<modsign::Signed>,
+    /// Where packages are that were brought here, for as long as this lives.
+    _brought: Option<tempfile::TempDir>,
 }
 
 /// Judges every module against the kernel that it was built for, and what becomes of the packages on the machines that
@@ -110,7 +114,53 @@ pub async fn make(
         verdicts,
         accept,
         _signed: signed,
+        _brought: None,
     })
+}
+
+/// What is served for a plan, as it is: it was proven before it was published, and its record says how.
+pub async fn served(context: &Context, config: &Config, planned: &Planned) -> Result<Proven> {
+    let path = planned.address.path.clone();
+    let gone = || Failure::new(ExitCode::Publish, format!("nothing is served at {path} any more"));
+    let target = context.publisher.existing(config)?.ok_or_else(gone)?;
+    let brought =
+        context.state.scratch_directory().map_err(|error| Failure::of(ExitCode::Failure, &error))?;
+    let (at, into) = (path.clone(), brought.path().to_owned());
+    let (state, rpms) = blocking(move || Ok((target.state(&at)?, target.packages(&at, &into)?)))
+        .await?
+        .map_err(|error| failed(&error))?;
+    let verdicts = state.and_then(|served| served.record).and_then(|record| record.verdicts);
+    let files: Vec<Utf8PathBuf> = rpms.iter().map(|path| utf8(path)).collect::<Result<_>>()?;
+    let modules = blocking(move || modules_of(&files)).await?;
+    let mut evidence = Evidence::new();
+    add(&mut evidence, "lock.json", &planned.plan.lock)?;
+    Ok(Proven {
+        as_proven: AsProven::take(rpms.clone()).await?,
+        rpms,
+        evidence,
+        modules: modules.map_err(|error| Failure::of(ExitCode::Proof, &error))?,
+        verdicts: verdicts.ok_or_else(gone)?,
+        accept: Accept::default(),
+        _signed: None,
+        _brought: Some(brought),
+    })
+}
+
+/// The modules of packages, without a verdict.
+fn modules_of(files: &[Utf8PathBuf]) -> std::result::Result<Vec<ProvenModule>, ProveError> {
+    let read = read_modules(files, &Limits::default())?;
+    let named = |file: &drivetrain_prove::ModuleFile| {
+        let label = file.to_string();
+        let module = Module::parse(&file.bytes)
+            .map_err(|source| ProveError::Module { file: label.clone(), source })?;
+        Ok(ProvenModule {
+            name: NamedModule { file: &label, module: &module }.name().into_owned(),
+            package: file.package.clone(),
+            path: file.path.clone(),
+            digest: module.content_digest(),
+        })
+    };
+    read.modules.iter().map(named).collect()
 }
 
 /// What the packages are that are about to be proven: those that were built or signed, and the vendor's.

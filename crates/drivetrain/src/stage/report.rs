@@ -69,6 +69,7 @@ pub fn of_run(run: &RunId, directory: &Utf8Path) -> io::Result<Report> {
         plan,
         verdicts: record(&directory.join("verdicts.json")),
         build: record(&directory.join("build.json")),
+        boot: record(&directory.join(super::boot::VERDICT)),
         files: files(directory),
         running,
         events,

@@ -3,22 +3,10 @@
 use std::fmt::Write as _;
 
 use drivetrain_boot::{BootVerdict, BootedModule, summary_of_check};
-use drivetrain_config::BootTest;
 
 use super::words::{count, duration};
 
 const HEADINGS: [&str; 5] = ["module", "from", "srcversion", "signer", "result"];
-
-/// What a plan says of the boot to come.
-pub fn announcement(how: BootTest) -> &'static str {
-    match how {
-        BootTest::Off => "",
-        BootTest::Warn => "Before it is published the kernel is booted with it; what is not well is told.\n",
-        BootTest::Require => {
-            "Before it is published the kernel is booted with it; what is not well is not published.\n"
-        }
-    }
-}
 
 /// The verdict for people: a line for each module, ours and those that they need.
 pub fn boot(verdict: &BootVerdict) -> String {

@@ -7,6 +7,8 @@ use drivetrain_model::{
     PlannedReuse, PublicationState, ReuseVerdict,
 };
 
+use drivetrain_report::planned_boot;
+
 use super::sentence::held_back;
 use super::words::{bytes, count, duration};
 
@@ -38,6 +40,9 @@ pub fn plan(plan: &Plan) -> String {
     text.push_str(&userspace(plan));
     for problem in &plan.problems {
         let _ = writeln!(text, "warning     {}\n            next: {}", problem.what, problem.next);
+    }
+    if let Some(boot) = &plan.boot {
+        let _ = writeln!(text, "boot        {}", planned_boot(boot));
     }
     let _ = writeln!(text, "publish     {}", publication(plan));
     if let Some(lockstep) = &plan.publication.lockstep {
@@ -173,6 +178,9 @@ fn publication(plan: &Plan) -> String {
 
 /// What would be done, in a sentence.
 pub fn summary(plan: &Plan) -> String {
+    if plan.boots_served() {
+        return "To do: boot the kernel with what is served, and note what becomes of it.".to_owned();
+    }
     if plan.is_done() {
         return "Nothing to do: what is served was built from these inputs.".to_owned();
     }

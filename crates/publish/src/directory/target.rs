@@ -202,13 +202,21 @@ impl DirectoryTarget {
         places.make()?;
         let served = settle(places, &publication.change)?;
         let incoming = look(publication)?;
+        let mut known = BTreeMap::new();
         if let Some(version) = served
             && let Ok(manifest) = places.manifest(version)
             && manifest.lock == publication.lock
             && same_packages(&manifest, &incoming)
         {
-            return Ok(Prepared::Unchanged(version));
+            let more = publication.verdicts.is_some_and(|new| new.tell_more_than(manifest.verdicts.as_ref()));
+            if !more {
+                return Ok(Prepared::Unchanged(version));
+            }
+            known = evidence(&places.version(version), &manifest)?;
         }
+        // What the version before was proven by holds for the same packages.
+        known.extend(publication.evidence.clone());
+        let publication = &Publication { evidence: known, ..publication.clone() };
 
         let entries = history::read(&places.history())?;
         let on_disk = places.on_disk()?;
@@ -282,11 +290,7 @@ impl DirectoryTarget {
         let version = places.served()?.ok_or_else(|| PublishError::NotServed(promotion.from.clone()))?;
         let (directory, manifest) = (places.version(version), places.manifest(version)?);
         let keys = self.keys_of(&promotion.from, &directory, &manifest)?;
-        let mut evidence = BTreeMap::new();
-        for file in &manifest.evidence {
-            let name = file.location.strip_prefix("evidence/").unwrap_or(&file.location);
-            evidence.insert(name.to_owned(), fs::read(directory.join(&file.location))?);
-        }
+        let evidence = evidence(&directory, &manifest)?;
         Ok(Publication {
             address: promotion.to.clone(),
             driver_name: manifest.driver_name,
@@ -451,6 +455,15 @@ struct Ready {
     /// Versions that are not kept once it is.
     outdated: Vec<u64>,
     url: String,
+}
+
+/// The evidence of a version.
+fn evidence(directory: &Path, manifest: &Manifest) -> Result<BTreeMap<String, Vec<u8>>> {
+    let of = |file: &crate::ManifestFile| {
+        let name = file.location.strip_prefix("evidence/").unwrap_or(&file.location);
+        Ok((name.to_owned(), fs::read(directory.join(&file.location))?))
+    };
+    manifest.evidence.iter().map(of).collect()
 }
 
 /// What could be read; the first thing that could not is kept.

@@ -481,7 +481,9 @@ fn is_served<'b>(before: &'b Before, publication: &Publication, incoming: &[Inco
     // What is served is not the newest version after a way back; its own packages are not asked for then.
     let same = same_keys && record.lock == publication.lock && same_packages(&before.newest, incoming);
     let newest = labels::versions(&before.repository.pulp_labels).into_keys().next_back();
-    (same && newest == Some(served.version)).then_some(served)
+    // A boot that was made later is noted in the labels, which change in one step with the publication.
+    let told = publication.verdicts.is_some_and(|new| new.tell_more_than(record.verdicts.as_ref()));
+    (same && !told && newest == Some(served.version)).then_some(served)
 }
 
 /// Why a version could not be published: what fails in the task may be the program that signs.

@@ -1,13 +1,13 @@
 //! The page of a run.
 
-use drivetrain_model::{Advisory, ComponentOutcome, PlannedPatch};
+use drivetrain_model::{Advisory, BootPolicy, ComponentOutcome, PlannedPatch};
 use maud::{Markup, html};
 
 use super::{Page, chart, columns, link, mark, table};
 use crate::report::{ComponentRow, HeldBackKernel, Outcome, Proof, Report, Userspace};
 use crate::text::cut;
 use crate::words::{bytes, count, duration, moment};
-use crate::{Excerpt, FirstError};
+use crate::{Boot, BootedModule, Check, Excerpt, FirstError, planned_boot};
 
 /// A table with more rows is folded.
 const MANY: usize = 12;
@@ -25,6 +25,7 @@ pub(crate) fn page(report: &Report) -> String {
     add("components", "Components", components(report));
     add("timings", "Timings", (!report.timeline.spans.is_empty()).then(|| chart::chart(&report.timeline)));
     add("proof", "Verdicts", verdicts(report));
+    add("boot", "Boot", booted(report));
     add("warnings", "Warnings", warnings(report));
     add("kernels", "Kernels of the train", kernels(report));
     add("userspace", "Userspace packages", report.userspace.as_ref().map(userspace));
@@ -301,6 +302,77 @@ fn modules(proof: &Proof) -> Markup {
         "module",
         table("modules-table", "The modules, with how many of their symbols were found", head, rows),
     )
+}
+
+fn booted(report: &Report) -> Option<Markup> {
+    let Some(boot) = &report.boot else {
+        let planned = report.planned_boot.as_ref()?;
+        return Some(html! { p { (mark("plain", "not booted")) " " (planned_boot(planned)) "." } });
+    };
+    Some(html! {
+        p {
+            @if boot.is_good() { (mark("good", "booted")) } @else { (mark("bad", "not well")) }
+            " " (boot.loaded) " of " (count(boot.modules, "module")) " loaded by kernel " (boot.kernel) ", which ran by "
+            (boot.by) " for " (duration(boot.ms)) @if boot.memory > 0 { " with " (boot.memory) " MiB of memory" } "."
+        }
+        @if !boot.is_good() {
+            @if boot.policy == Some(BootPolicy::Warn) { p { "By " code { "prove.boot: warn" } " this is told and published:" } }
+            ul { @for problem in &boot.problems { li { (problem) } } }
+        }
+        @if let Some(console) = &boot.console { p.small { "What the kernel said: " (link(console, console)) } }
+        @if !boot.each.is_empty() { (booted_modules(boot)) }
+        @if let Some(check) = &boot.check { (functional(check)) }
+        @if let Some(initramfs) = &boot.initramfs { p { (initramfs.in_words()) "." } }
+        @if !boot.warnings.is_empty() { ul { @for warning in &boot.warnings { li { (warning) } } } }
+    })
+}
+
+fn booted_modules(boot: &Boot) -> Markup {
+    let head = columns(&["Module", "Result", "Loaded from", "Signed by", "Taint", "srcversion"]);
+    let rows = html! { @for module in &boot.each { (booted_module(module)) } };
+    let caption = "Every module in the order of loading, with those that are needed";
+    folded(boot.each.len(), "module", table("boot-table", caption, head, rows))
+}
+
+fn booted_module(module: &BootedModule) -> Markup {
+    html! {
+        tr {
+            th scope="row" {
+                (module.name)
+                div.small.soft { @if module.ours { (module.package.as_deref().unwrap_or("")) } @else { "needed" } }
+            }
+            td {
+                (mark(if module.loaded { "good" } else { "bad" }, &module.result))
+                @if !module.said.is_empty() {
+                    details.small {
+                        summary { "The kernel's words" span.visually-hidden { " of " (module.name) } }
+                        pre.wrap { @for line in &module.said { (line) "\n" } }
+                    }
+                }
+            }
+            td.wide { (module.path) }
+            td { (module.signer.as_deref().unwrap_or("nobody")) }
+            td { (module.taint.as_deref().unwrap_or("")) }
+            td { span.mono.small { (module.srcversion.as_deref().unwrap_or("")) } }
+        }
+    }
+}
+
+fn functional(check: &Check) -> Markup {
+    let head = columns(&["Step", "Result", "Said"]);
+    let rows = html! {
+        @for step in &check.steps {
+            tr {
+                th scope="row" { (step.step) }
+                td { @if step.ok { (mark("good", "so")) } @else { (mark("bad", "not so")) } }
+                td.wide { @for line in &step.said { div.mono.small { (line) } } }
+            }
+        }
+    };
+    html! {
+        (table("check-table", &format!("Whether it works: {}", check.name), head, rows))
+        @if !check.counters.is_empty() { p { "Counted: " (check.counters.join(", ")) "." } }
+    }
 }
 
 /// What is long is opened by who wants it.

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use drivetrain_model::ComponentOutcome;
+use drivetrain_model::{BootPolicy, ComponentOutcome};
 
 use super::{Document, code, fence, text, url};
-use crate::FirstError;
 use crate::report::{ComponentRow, HeldBackKernel, Report};
 use crate::timeline::SpanKind;
 use crate::words::{bytes, count, duration, moment};
+use crate::{Boot, FirstError, planned_boot};
 
 /// More of them are counted, not shown: the page has them.
 const MAX_ROWS: usize = 100;
@@ -30,6 +30,7 @@ pub(super) fn sections(report: &Report, level: &str, document: &mut Document) {
     document.section(&install(report, level));
     document.section(&components(report, level));
     document.section(&verdicts(report, level));
+    document.section(&booted(report, level));
     document.section(&timings(report, level));
     document.section(&userspace(report, level));
     document.section(&warnings(report, level));
@@ -197,6 +198,75 @@ fn verdicts(report: &Report, level: &str) -> String {
         None => section.push_str("- Installation: **not proven**\n"),
     }
     section
+}
+
+fn booted(report: &Report, level: &str) -> String {
+    let Some(boot) = &report.boot else {
+        let planned = report.planned_boot.as_ref();
+        let not = |planned| format!("{level} Boot\n\n**not booted**: {}\n", text(&planned_boot(planned)));
+        return planned.map(not).unwrap_or_default();
+    };
+    let verdict = if boot.is_good() { "booted" } else { "not well" };
+    let mut section = format!(
+        "{level} Boot\n\n**{verdict}**: {} of {} loaded by kernel {}, which ran by {} for {}\n",
+        boot.loaded,
+        count(boot.modules, "module"),
+        code(&boot.kernel),
+        text(&boot.by),
+        duration(boot.ms)
+    );
+    if !boot.is_good() {
+        let told = if boot.policy == Some(BootPolicy::Warn) {
+            "\nBy `prove.boot: warn` this is told and published:\n\n"
+        } else {
+            "\n"
+        };
+        section.push_str(told);
+    }
+    for problem in boot.problems.iter().take(MAX_LINES) {
+        let _ = writeln!(section, "- {}", text(problem));
+    }
+    section.push_str(&more(boot.problems.len(), MAX_LINES, "problem"));
+    section.push_str(&booted_modules(boot));
+    if let Some(check) = &boot.check {
+        let good = check.steps.iter().filter(|step| step.ok).count();
+        let counted = if check.counters.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", check.counters.join(", "))
+        };
+        let line = format!("{}: {good} of {}{counted}", check.name, count(check.steps.len(), "step"));
+        let _ = writeln!(section, "\nChecked: {}", text(&line));
+    }
+    if let Some(initramfs) = &boot.initramfs {
+        let _ = writeln!(section, "\n{}.", text(&initramfs.in_words()));
+    }
+    if let Some(console) = &boot.console {
+        let _ = writeln!(section, "\nWhat the kernel said: {}", code(console));
+    }
+    section
+}
+
+fn booted_modules(boot: &Boot) -> String {
+    if boot.each.is_empty() {
+        return String::new();
+    }
+    let mut rows =
+        String::from("\n| Module | Result | Loaded from | Signed by | Taint |\n|---|---|---|---|---|\n");
+    for module in boot.each.iter().take(MAX_ROWS) {
+        let result =
+            if module.loaded { text(&module.result) } else { format!("**{}**", text(&module.result)) };
+        let needed = if module.ours { "" } else { " (needed)" };
+        let _ = writeln!(
+            rows,
+            "| {}{needed} | {result} | {} | {} | {} |",
+            code(&module.name),
+            code(&module.path),
+            module.signer.as_deref().map_or_else(|| "nobody".to_owned(), text),
+            text(module.taint.as_deref().unwrap_or_default())
+        );
+    }
+    rows + &more(boot.each.len(), MAX_ROWS, "module")
 }
 
 fn timings(report: &Report, level: &str) -> String {
