@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use camino::Utf8PathBuf;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use drivetrain_model::{ComponentName, ExitCode, KernelRelease, RunId};
 
@@ -87,6 +87,8 @@ pub enum Command {
     Check(Check),
     /// Say what differs between two driver repositories: which packages, and which symbols of which modules.
     Diff(DiffArgs),
+    /// Verify a published repository from end to end: signatures, checksums, what it says of itself, and its modules.
+    Verify(VerifyArgs),
     /// Serve in the next channel what is served in this one.
     Promote(Promote),
     /// Serve an earlier version of a repository again.

@@ -17,6 +17,7 @@ mod run_lock;
 mod stage;
 mod state;
 mod together;
+mod verification;
 mod view;
 
 use clap::Parser;
@@ -75,6 +76,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Init(args) => command::init::run(&args, global),
         Command::Check(args) => command::check::run(&args, global),
+        Command::Verify(args) => wait_for(command::verify::run(&args, global)),
         Command::Diff(args) => wait_for(command::diff::run(&args, global)),
         Command::Completions(args) => command::shell::completions(&args),
         Command::Man(args) => command::shell::man(&args),

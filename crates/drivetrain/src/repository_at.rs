@@ -3,7 +3,7 @@
 use std::io::BufReader;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_fetch::{Request, Source};
+use drivetrain_fetch::{FetchError, Problem, Request, Source};
 use drivetrain_model::{Checksum, ExitCode, Package};
 use drivetrain_repodata::{Limits, RecordKind, Repomd, decompress, parse_repomd, read_whole_primary};
 use fs_err as fs;
@@ -21,6 +21,12 @@ const PARALLEL: usize = 4;
 
 /// A repository, read: every file is what the metadata says.
 pub struct RepositoryAt {
+    /// Where it is.
+    pub source: Source,
+    /// Its `repomd.xml`.
+    pub repomd: Vec<u8>,
+    /// How many documents of metadata that names; each is what it says.
+    pub documents: usize,
     /// The packages.
     pub packages: Vec<PackageAt>,
 }
@@ -29,6 +35,10 @@ pub struct RepositoryAt {
 pub struct PackageAt {
     /// Its file, whose checksum is the one of the metadata.
     pub file: Utf8PathBuf,
+    /// The name of its file in the repository.
+    pub name: String,
+    /// How many bytes it has.
+    pub size: u64,
 }
 
 /// Where a text leads: a URL, or a directory with metadata in it. `None` where it is neither: files then.
@@ -60,13 +70,51 @@ pub async fn read(context: &Context, source: Source) -> Result<RepositoryAt> {
     let repomd = parse_repomd(&bytes, &limits).map_err(|error| {
         Failure::because(ExitCode::Input, format!("{} cannot be used", place.shown()), &error)
     })?;
+    documents(context, &source, &repomd).await?;
     let packages = packages(context, &source, &repomd).await?;
     let requests = packages.iter().map(|package| request(&source, package)).collect::<Result<Vec<_>>>()?;
     let tell = transfer::tell_all(&context.reporter);
     let fetched = context.cache.downloader().download_all(&requests, PARALLEL, &tell).await;
     let fetched = fetched.map_err(|error| Failure::of(ExitCode::Input, &error))?;
-    let packages = fetched.into_iter().map(|fetched| PackageAt { file: fetched.path }).collect();
-    Ok(RepositoryAt { packages })
+    let packages = fetched.into_iter().zip(&packages).map(|(fetched, package)| PackageAt {
+        file: fetched.path,
+        name: package.location.rsplit('/').next().unwrap_or(&package.location).to_owned(),
+        size: package.size,
+    });
+    let (documents, packages) = (repomd.records.len(), packages.collect());
+    Ok(RepositoryAt { source, repomd: bytes, documents, packages })
+}
+
+impl RepositoryAt {
+    /// Reads what may be beside the metadata, below a place of its own; `None` where it is not there.
+    pub async fn beside(context: &Context, place: &Source, name: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let place = join(place, name)?;
+        let tell = transfer::tell(&context.reporter, &place, name);
+        match context.cache.get_telling(&place, most, &tell).await {
+            Ok(cached) => Ok(Some(cached.bytes)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(Failure::of(ExitCode::Input, &error)),
+        }
+    }
+}
+
+fn is_missing(error: &FetchError) -> bool {
+    match &*error.problem {
+        Problem::NotFound(_) => true,
+        Problem::Input(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// Fetches every document of metadata, so that each is what `repomd.xml` says.
+async fn documents(context: &Context, source: &Source, repomd: &Repomd) -> Result<()> {
+    for record in &repomd.records {
+        let place = join(source, &record.location)?;
+        let tell = transfer::tell(&context.reporter, &place, record.kind.name());
+        let got = context.cache.get_checked(&place, &record.checksum, record.size, MAX_METADATA, &tell).await;
+        got.map_err(|error| Failure::of(ExitCode::Input, &error))?;
+    }
+    Ok(())
 }
 
 fn join(source: &Source, name: &str) -> Result<Source> {

@@ -85,6 +85,7 @@ mod tests {
             nevra: Nevra::new(name, Evr::parse("1-1"), Architecture::parse("x86_64").unwrap()),
             is_source: false,
             source_rpm: None,
+            license: String::new(),
             build_time: 0,
             payload_size: None,
             provides: Vec::new(),

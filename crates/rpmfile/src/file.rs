@@ -23,6 +23,8 @@ pub struct RpmFile {
     pub is_source: bool,
     /// The file name of the source RPM that it was built from; absent for a source RPM.
     pub source_rpm: Option<String>,
+    /// Its licence, in the header's words; empty where that is not said.
+    pub license: String,
     /// When it was built, in seconds since 1970; 0 where that is not said.
     pub build_time: u64,
     /// The size of its payload without compression, where the header says it.
@@ -143,6 +145,7 @@ impl RpmFile {
             nevra: Nevra::new(name, evr, arch),
             is_source,
             source_rpm: metadata.get_source_rpm().ok().filter(|text| !text.is_empty()).map(str::to_owned),
+            license: metadata.get_license().unwrap_or_default().to_owned(),
             build_time: metadata.get_build_time().unwrap_or(0),
             payload_size,
             provides: capabilities(metadata.get_provides().map_err(fail)?),

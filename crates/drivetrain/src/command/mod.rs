@@ -15,6 +15,7 @@ pub mod show;
 pub mod sign;
 pub mod site;
 pub mod status;
+pub mod verify;
 pub mod worker;
 
 use camino::Utf8PathBuf;

@@ -32,7 +32,7 @@ use crate::stage::keys::Trust;
 use crate::stage::plan::Planned;
 use crate::stage::publish::{ask, change, consumers, location, settle};
 use crate::stage::unchanged::AsProven;
-use crate::stage::{blocking, publish, sign};
+use crate::stage::{blocking, provenance, publish, sign};
 
 /// Stands for all kernels where a kernel's release stands otherwise: in names on a server, and in that of a lock.
 const ALL_KERNELS: &str = "lockstep";
@@ -129,12 +129,25 @@ pub async fn publish(
     };
     let rpms = signed.as_ref().map_or_else(|| proven.clone(), |signed| signed.rpms.clone());
     let accept = as_proven.hand_over(proven, rpms.clone()).await?;
+    let newest = Cell { kernel: made.newest()?, ..cell };
+    let mut evidence = made.evidence()?;
+    let subject = provenance::Subject {
+        made: provenance::of_several(digest, made.sources.clone()).await?,
+        driver_name: config.driver.name.to_string(),
+        cell: newest.clone(),
+        rpms: &rpms,
+        modules: &[],
+        verdicts: None,
+        module_signing: None,
+        run: manner.run,
+    };
+    provenance::add(subject, key.as_deref(), &mut evidence).await?;
     let publication = Publication {
         address: address.clone(),
         driver_name: config.driver.name.to_string(),
-        cell: Cell { kernel: made.newest()?, ..cell },
+        cell: newest,
         rpms,
-        evidence: made.evidence()?,
+        evidence,
         consumers: consumers(config),
         keys: signed.as_ref().map(|signed| signed.keys.clone()).unwrap_or_default(),
         lock: digest,
@@ -299,6 +312,9 @@ struct Made {
     lockstep: Lockstep,
     kernels: Vec<LockstepKernel>,
     rpms: Vec<PathBuf>,
+    /// The packages that it was made of, each with the URL of the repository that serves it; none where that is the
+    /// train, or this repository itself as it was before.
+    sources: Vec<(PathBuf, Option<String>)>,
 }
 
 impl Made {
@@ -374,13 +390,16 @@ impl<'a> Work<'a> {
         let mut all = Vec::new();
         // What is beside the modules is the same for all kernels, or as good: what nodes have already stays.
         let mut beside: BTreeMap<Nevra, PathBuf> = BTreeMap::new();
-        let mut rpms = Vec::new();
+        let (mut rpms, mut sources) = (Vec::new(), Vec::new());
         for served in kernels {
             let Some(record) = &served.record else { continue };
             let release = &record.cell.kernel;
             let Some((core, files)) = self.kernel(release, &earlier, &inventories).await? else { continue };
             let (with, without): (Vec<Held>, Vec<Held>) =
                 self.served(&served.path).await?.into_iter().partition(|held| has_modules(&held.header));
+            sources.extend(files.iter().map(|file| (file.clone(), None)));
+            let taken = with.iter().chain(&without).map(|held| (held.path.clone(), Some(served.url.clone())));
+            sources.extend(taken);
             let modules: Vec<Nevra> = with.iter().map(|held| held.header.nevra.clone()).collect();
             rpms.extend(files);
             rpms.extend(self.renamed(release, with, &modules).await?);
@@ -400,7 +419,7 @@ impl<'a> Work<'a> {
             kernels: all.iter().map(|kernel| kernel.release.clone()).collect(),
         };
         rpms.push(self.meta(&lockstep, &all, before)?);
-        Ok(Made { lockstep, kernels: all, rpms })
+        Ok(Made { lockstep, kernels: all, rpms, sources })
     }
 
     /// The package that nodes install; newer than the one that is served.

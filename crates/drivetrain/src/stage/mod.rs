@@ -18,6 +18,7 @@ pub mod modsign;
 pub mod patches;
 pub mod plan;
 pub mod prove;
+pub mod provenance;
 pub mod publish;
 pub mod report;
 pub mod repositories;

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 use crate::publisher::failed;
 use crate::stage::plan::Planned;
 use crate::stage::prove::Proven;
-use crate::stage::{blocking, sign};
+use crate::stage::{blocking, prove, provenance, sign};
 
 /// Makes sure that publishing will be possible, before a build is paid for.
 pub async fn ensure(context: &Context, config: &Config, address: &Address) -> Result<()> {
@@ -94,12 +94,25 @@ pub async fn publish(
     };
     let rpms = signed.as_ref().map_or(&proven.rpms, |signed| &signed.rpms).clone();
     let unchanged = proven.as_proven.hand_over(proven.rpms, rpms.clone()).await?;
+    let mut evidence = proven.evidence;
+    let subject = provenance::Subject {
+        made: provenance::of_cell(planned),
+        driver_name: config.driver.name.to_string(),
+        cell: planned.plan.cell.clone(),
+        rpms: &rpms,
+        modules: &proven.modules,
+        verdicts: Some(proven.verdicts),
+        module_signing: planned.module_signing.as_deref(),
+        run,
+    };
+    provenance::add(subject, context.publisher.key(config)?.as_deref(), &mut evidence).await?;
+    prove::keep(&context.state.run(run), &evidence)?;
     let publication = Publication {
         address: planned.address.clone(),
         driver_name: config.driver.name.to_string(),
         cell: planned.plan.cell.clone(),
         rpms,
-        evidence: proven.evidence,
+        evidence,
         consumers: consumers(config),
         keys: signed.as_ref().map(|signed| signed.keys.clone()).unwrap_or_default(),
         lock: planned.plan.lock.digest(),

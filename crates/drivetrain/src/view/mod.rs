@@ -18,6 +18,7 @@ pub mod proof;
 pub mod runs;
 pub mod sentence;
 mod terminal;
+pub mod verify;
 pub mod words;
 
 use std::io::{IsTerminal, Write as _};
