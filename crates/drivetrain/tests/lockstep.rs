@@ -296,4 +296,13 @@ fn a_pulp_server_serves_kernels_and_drivers_together() {
     site.run(&["promote"]).succeeds().says("2 repositories changed in release, together");
     node.dnf(&["upgrade"]);
     has_installed(&node, &[&older, &newer]);
+
+    // Each is what its statement says, which lies beside it; of all kernels, and of one.
+    let rows = site.run(&["status", "--json"]).succeeds().json();
+    for row in rows.as_array().unwrap() {
+        let url = row["url"].as_str().unwrap();
+        let said = site.run(&["verify", url, "--allow", "unsigned"]).succeeds().stdout.clone();
+        assert!(said.contains("it names these packages and no others"), "{said}");
+        assert!(said.contains("each as the statement says"), "{said}");
+    }
 }

@@ -5,11 +5,15 @@ use drivetrain_lab::pulp::Server;
 use super::Site;
 
 /// What such a user has to be.
-const ROLES: [&str; 4] = [
+const ROLES: [&str; 7] = [
     "rpm.rpm_package_uploader",
     "rpm.rpmrepository_creator",
     "rpm.rpmpublication_creator",
     "rpm.rpmdistribution_creator",
+    // For evidence.
+    "file.filerepository_creator",
+    "file.filedistribution_creator",
+    "file.file_uploader",
 ];
 
 /// The password, which nothing but the server may ever see.

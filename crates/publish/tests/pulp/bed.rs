@@ -13,7 +13,7 @@ use drivetrain_publish::{
 use drivetrain_pulp::{Client, Settings, correlation_id};
 use url::Url;
 
-use crate::support::{publication, rpm};
+use crate::support::{self, rpm};
 
 /// A server of its own for one test, with packages to publish.
 pub struct Bed {
@@ -98,6 +98,11 @@ pub fn published(outcome: Outcome) -> Published {
         Outcome::Published(published) => published,
         Outcome::Unchanged { version } => panic!("unchanged: {version}"),
     }
+}
+
+/// A publication without evidence: each file of that takes the server several tasks, and has tests of its own.
+pub fn publication(rpms: &[PathBuf], lock: &str) -> Publication {
+    Publication { evidence: std::collections::BTreeMap::new(), ..support::publication(rpms, lock) }
 }
 
 /// A publication at another path, such as a channel's.

@@ -16,9 +16,9 @@ use drivetrain_pulp::Settings;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, publication_at, published, whole};
+use crate::bed::{Bed, publication, publication_at, published, whole};
 use crate::proxy::{Proxy, Rules};
-use crate::support::{PATH, change, path, publication, rpm, serve};
+use crate::support::{PATH, change, path, rpm, serve};
 
 const API: &str = "/pulp/api/v3";
 const PASSWORD: &str = "anders als admin";
@@ -216,8 +216,6 @@ fn as_user(bed: &Bed, user: &str, roles: &[&str]) -> (PulpTarget, Publication) {
     let target = bed.target_as(user, roles);
     let mut publication = publication(&bed.rpms(user, 2), user);
     publication.address = RepositoryPath::parse(&format!("{user}/x86_64")).unwrap().into();
-    // That takes roles of its own: see the tests of evidence.
-    publication.evidence.clear();
     (target, publication)
 }
 
@@ -400,7 +398,7 @@ fn what_somebody_changed_by_hand_is_told_and_put_right() {
     is_served_whole(&bed, &old);
 
     patch(server, &repository, json!({ "autopublish": true }));
-    let error = target.publish(&crate::support::publication(&bed.rpms("new", 1), "new")).unwrap_err();
+    let error = target.publish(&crate::bed::publication(&bed.rpms("new", 1), "new")).unwrap_err();
     assert!(matches!(error, PublishError::InTheWay { .. }), "{error}");
     is_served_whole(&bed, &old);
 }

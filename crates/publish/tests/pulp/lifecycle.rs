@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use drivetrain_lab::pulp::Release;
 use drivetrain_publish::{Accept, Action, Depth, Outcome, PublishError, PulpOptions, PulpStep, Target as _};
 
-use crate::bed::{Bed, dnf_sees, published, watched, whole};
+use crate::bed::{Bed, dnf_sees, publication, published, watched, whole};
 use crate::proxy::{Proxy, Rules};
-use crate::support::{change, path, publication, rpm};
+use crate::support::{change, path, rpm};
 
 #[test]
 fn a_publication_is_what_dnf_sees() {

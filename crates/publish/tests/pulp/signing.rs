@@ -15,8 +15,8 @@ use drivetrain_pulp::{Notice, Settings};
 use drivetrain_rpmfile::PackageKey;
 use serde_json::json;
 
-use crate::bed::{Bed, fetch, publication_at, published, whole};
-use crate::support::{change, path, publication};
+use crate::bed::{Bed, fetch, publication, publication_at, published, whole};
+use crate::support::{change, path};
 
 const RELEASE: &str = "release/lab-9.4/x86_64";
 
