@@ -80,13 +80,13 @@ fn a_directory_has_channels() {
     development: doca-mini 3.2.0 for kernel NEWER, lab-9.4, x86_64
       serves   version 1 since WHEN, 3 packages
       changed  by WHO: first
-      proven   2 modules with 6 symbols fit the kernel, 2 packages install with 17 of the train (run RUN); every package was read back
+      proven   2 modules with 6 symbols fit the kernel, 2 packages install with 17 of the train; not booted (run RUN); every package was read back
       url      file://SITE/published/development/lab-9.4/3.2.0/NEWER/x86_64/
 
     release: doca-mini 3.2.0 for kernel NEWER, lab-9.4, x86_64
       serves   version 1 since WHEN, 3 packages
       changed  by WHO: accepted
-      proven   2 modules with 6 symbols fit the kernel, 2 packages install with 17 of the train (run RUN); every package was read back
+      proven   2 modules with 6 symbols fit the kernel, 2 packages install with 17 of the train; not booted (run RUN); every package was read back
       url      file://SITE/published/release/lab-9.4/3.2.0/NEWER/x86_64/
     ");
 
