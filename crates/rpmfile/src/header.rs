@@ -74,6 +74,16 @@ pub fn header_bytes(path: &Path) -> Result<Vec<u8>> {
     Ok(head.bytes)
 }
 
+/// The header of a package, from its first bytes: what signatures are made over. It has the digest of the payload, so of
+/// two packages with the same header one differs from the other by its signatures at most.
+///
+/// # Errors
+/// Where they are no RPM's, or end within the header.
+pub fn signed_header(first: &[u8], file: &str) -> Result<Vec<u8>> {
+    let (head, _) = from_reader(first, file)?;
+    Ok(head.header().to_vec())
+}
+
 /// Opens a file and reads its head; what is left is the payload.
 pub(crate) fn open(path: &Path) -> Result<(Head, BufReader<File>)> {
     let file = name_of(path);

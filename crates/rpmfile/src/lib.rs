@@ -38,7 +38,7 @@ pub use driver_sources::{DriverSources, SourceEntry, SourceLimits};
 pub use error::{Error, Problem, Result};
 pub use extract::{Extracted, extract};
 pub use file::{FileFact, FileKind, RpmFile};
-pub use header::header_bytes;
+pub use header::{header_bytes, signed_header};
 pub use keyring::{Keyring, KeyringError, Signer};
 pub use payload::{Entry, PayloadLimits, for_each_file};
 pub use rewrite::{Changes, rewrite};

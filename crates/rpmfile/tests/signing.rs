@@ -6,7 +6,9 @@ mod support;
 use std::fs;
 
 use drivetrain_model::Sha256Digest;
-use drivetrain_rpmfile::{Keyring, PackageKey, PackageKeyError, Problem, is_signed, package_digests, verify};
+use drivetrain_rpmfile::{
+    Keyring, PackageKey, PackageKeyError, Problem, is_signed, package_digests, signed_header, verify,
+};
 use rpm::CompressionType;
 use support::{Gpg, small, write};
 
@@ -41,6 +43,12 @@ fn what_is_signed_here_is_good_to_rpmkeys_and_the_same_every_time() {
         assert_eq!(unsigned.content, Sha256Digest::of(&built(&path)));
         assert_eq!(unsigned.file, Sha256Digest::of(&before));
         assert_ne!(unsigned.file, with.file);
+        let header = |file| signed_header(&fs::read(file).unwrap(), "a.rpm").unwrap();
+        assert!(header(&path) == header(&signed) && built(&path).starts_with(&header(&path)));
+        assert!(
+            signed_header(&before[..before.len().min(200)], "a.rpm").is_err(),
+            "cut off within the header"
+        );
         assert_eq!(fs::metadata(&path).unwrap().len(), fs::metadata(&signed).unwrap().len());
 
         let theirs = gpg.public(name);

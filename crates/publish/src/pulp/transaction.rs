@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use drivetrain_model::Sha256Digest;
 use drivetrain_pulp::{Distribution, Href, Package, PulpError, Repository};
-use drivetrain_rpmfile::header_bytes;
+use drivetrain_rpmfile::{header_bytes, signed_header};
 use serde_json::{Value, json};
 
 use super::ensure::Made;
@@ -178,9 +178,8 @@ impl PulpTarget {
             let Some(listed) = listing.packages.iter().find(is_it) else { continue };
             let ours = header_bytes(&package.path)?;
             let theirs = content.read_first(&listed.location, ours.len() as u64 + LARGEST_SIGNATURE).await?;
-            if let (Some(ours), Some(theirs)) = (without_signature(&ours), without_signature(&theirs.bytes))
-                && theirs.starts_with(ours)
-            {
+            let header = |bytes: &[u8]| signed_header(bytes, &listed.location).ok();
+            if header(&ours).is_some_and(|ours| header(&theirs.bytes) == Some(ours)) {
                 same.insert(package.sha256);
             }
         }
@@ -498,19 +497,6 @@ fn not_published(error: PulpError, publication: &Publication, signatures: &Signa
         },
         _ => error.into(),
     }
-}
-
-/// A package from its header on, which holds the digests of all that follows: after the lead and the signature header,
-/// whose length is a multiple of eight.
-fn without_signature(package: &[u8]) -> Option<&[u8]> {
-    const LEAD: usize = 96;
-    const INTRO: usize = 16;
-    let count = |at: usize| {
-        let bytes: [u8; 4] = package.get(at..at + 4)?.try_into().ok()?;
-        usize::try_from(u32::from_be_bytes(bytes)).ok()
-    };
-    let size = count(LEAD + 8)?.checked_mul(INTRO)?.checked_add(count(LEAD + 12)?)?;
-    package.get((LEAD + INTRO).checked_add(size.checked_next_multiple_of(8)?)?..)
 }
 
 fn same_packages(there: &[Package], incoming: &[Incoming]) -> bool {
