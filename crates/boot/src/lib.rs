@@ -37,6 +37,4 @@ pub use install::{Installed, InstalledTree, install};
 pub use options::{BootOptions, Firmware};
 pub use qemu::require_qemu;
 pub use run::{BootRequest, WantedModule, boot};
-pub use verdict::{
-    BootVerdict, BootedModule, Counter, Ending, FunctionalCheck, ModuleResult, Step, summary_of_check,
-};
+pub use verdict::{BootVerdict, BootedModule, Counter, Ending, FunctionalCheck, Step, summary_of_check};

@@ -11,6 +11,7 @@ mod event;
 mod evr;
 mod exit;
 mod lock;
+mod module_result;
 mod name;
 mod nevra;
 mod package;
@@ -24,6 +25,7 @@ pub use event::{ComponentOutcome, Event, Stage, Stamped};
 pub use evr::Evr;
 pub use exit::ExitCode;
 pub use lock::{InputRole, Lock, LockDifference, LockedComponent, LockedInput, LockedRepository};
+pub use module_result::ModuleResult;
 pub use name::{
     Architecture, ComponentName, DriverVersion, KernelRelease, NameError, RepositoryId, RunId, Snapshot,
     TrainName,

@@ -3,7 +3,7 @@
 use drivetrain_model::{BootAction, BootPolicy, Event, PlannedBoot, Stamped};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{self, Fate, Functional, Image};
+use crate::record::{self, Functional, Image};
 use crate::text::cut;
 use crate::words::count;
 
@@ -143,8 +143,8 @@ pub(crate) fn boot(
 
 fn module(record: record::Booted) -> BootedModule {
     BootedModule {
-        loaded: matches!(record.result, Fate::Loaded | Fate::AlreadyThere),
-        result: cut(&in_words(&record.result), MAX_TEXT),
+        loaded: record.result.is_good(),
+        result: cut(&record.result.in_words(), MAX_TEXT),
         name: record.name,
         ours: record.ours,
         package: record.package,
@@ -154,17 +154,6 @@ fn module(record: record::Booted) -> BootedModule {
         signer: record.signer,
         taint: record.taint,
         said: bounded(record.said, MAX_LINES),
-    }
-}
-
-fn in_words(fate: &Fate) -> String {
-    match fate {
-        Fate::Loaded => "loaded".to_owned(),
-        Fate::AlreadyThere => "was loaded already".to_owned(),
-        Fate::Refused { error } => format!("refused: {error}"),
-        Fate::Died { how } => format!("broke the kernel: {how}"),
-        Fate::Hangs => "hangs".to_owned(),
-        Fate::NotTried { why } => format!("not tried: {why}"),
     }
 }
 

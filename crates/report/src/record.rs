@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use drivetrain_model::ModuleResult;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,25 +63,13 @@ pub(crate) struct Booted {
     pub ours: bool,
     pub package: Option<String>,
     pub path: String,
-    pub result: Fate,
+    pub result: ModuleResult,
     pub ms: Option<u64>,
     pub srcversion: Option<String>,
     pub signer: Option<String>,
     pub taint: Option<String>,
     #[serde(default)]
     pub said: Vec<String>,
-}
-
-/// What became of a module.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "result")]
-pub(crate) enum Fate {
-    Loaded,
-    AlreadyThere,
-    Refused { error: String },
-    Died { how: String },
-    Hangs,
-    NotTried { why: String },
 }
 
 #[derive(Debug, Deserialize)]

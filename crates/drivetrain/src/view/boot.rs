@@ -57,9 +57,10 @@ fn row(module: &BootedModule) -> [String; 5] {
 
 #[cfg(test)]
 mod tests {
-    use drivetrain_boot::{Counter, Ending, FunctionalCheck, Installed, ModuleResult, Step};
+    use drivetrain_boot::{Counter, Ending, FunctionalCheck, Installed, Step};
     use drivetrain_host::Acceleration;
     use drivetrain_model::KernelRelease;
+    use drivetrain_model::ModuleResult;
 
     use super::*;
 
