@@ -32,11 +32,14 @@ pub struct RepositoryAt {
 }
 
 /// One of its packages.
+#[derive(Debug, Clone)]
 pub struct PackageAt {
     /// Its file, whose checksum is the one of the metadata.
     pub file: Utf8PathBuf,
     /// The name of its file in the repository.
     pub name: String,
+    /// What its bytes are, by the metadata, and were found to be.
+    pub checksum: Checksum,
     /// How many bytes it has.
     pub size: u64,
 }
@@ -79,6 +82,7 @@ pub async fn read(context: &Context, source: Source) -> Result<RepositoryAt> {
     let packages = fetched.into_iter().zip(&packages).map(|(fetched, package)| PackageAt {
         file: fetched.path,
         name: package.location.rsplit('/').next().unwrap_or(&package.location).to_owned(),
+        checksum: package.checksum.clone(),
         size: package.size,
     });
     let (documents, packages) = (repomd.records.len(), packages.collect());

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::repository_at::{self, RepositoryAt};
+use crate::repository_at::{self, PackageAt, RepositoryAt};
 use crate::stage::blocking;
 use evidence::Place;
 use keys::Trusted;
@@ -123,6 +123,12 @@ struct Served {
     header: RpmFile,
 }
 
+/// The packages, as documents name them.
+fn described(packages: &[Served]) -> Vec<Described> {
+    let described = |package: &Served| Described { file: package.name.clone(), sha256: package.sha256 };
+    packages.iter().map(described).collect()
+}
+
 /// Looks at all of it.
 ///
 /// # Errors
@@ -172,18 +178,21 @@ fn lacking(what: &'static str, found: &str, allowed: bool) -> Check {
 }
 
 async fn served(repository: &RepositoryAt) -> Result<Vec<Served>> {
-    let files: Vec<(Utf8PathBuf, String)> =
-        repository.packages.iter().map(|package| (package.file.clone(), package.name.clone())).collect();
-    let read = move || files.into_iter().map(read_one).collect::<Result<Vec<_>>>();
+    let packages = repository.packages.clone();
+    let read = move || packages.into_iter().map(read_one).collect::<Result<Vec<_>>>();
     blocking(read).await?
 }
 
-fn read_one((file, name): (Utf8PathBuf, String)) -> Result<Served> {
+fn read_one(package: PackageAt) -> Result<Served> {
+    let PackageAt { file, name, checksum, .. } = package;
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Failure::because(ExitCode::Input, format!("{name} cannot be used"), error)
     };
     let header = RpmFile::open(file.as_std_path()).map_err(|error| failed(&error))?;
-    let (_, sha256) = drivetrain_build::digest_of(&file).map_err(|error| failed(&error))?;
+    let sha256 = match checksum.as_sha256() {
+        Some(sha256) => sha256,
+        None => drivetrain_build::digest_of(&file).map_err(|error| failed(&error))?.1,
+    };
     Ok(Served { file, name, sha256, header })
 }
 
@@ -226,11 +235,7 @@ async fn statement(
             return Ok(None);
         }
     };
-    let described: Vec<Described> = packages
-        .iter()
-        .map(|package| Described { file: package.name.clone(), sha256: package.sha256 })
-        .collect();
-    let differs = compare_subjects(&statement, &described);
+    let differs = compare_subjects(&statement, &described(packages));
     let run = &statement.predicate.run_details.metadata;
     checks.push(Check::of(
         "subjects",

@@ -41,6 +41,16 @@ pub struct ProvenModule {
     pub digest: Sha256Digest,
 }
 
+impl ProvenModule {
+    /// What is known of a module without a verdict.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn of(file: &ModuleFile) -> Result<Self, ProveError> {
+        Parsed::of(file).map(|parsed| parsed.proven)
+    }
+}
+
 impl Proof {
     /// Every module with the answer for it, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ProvenModule, &ModuleVerdict)> {

@@ -76,8 +76,6 @@ pub struct PublishedPackage {
     pub nevra: Nevra,
     /// The digest of its bytes, with signatures.
     pub sha256: Sha256Digest,
-    /// How many they are.
-    pub size: u64,
     /// Its licence, as its header says it.
     pub license: String,
     /// The file name of the source RPM that it was built from, as its header says it.

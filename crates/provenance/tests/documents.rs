@@ -82,7 +82,6 @@ fn package(nevra: &str, source: Option<&str>, license: &str, modules: &[&str]) -
         file: nevra.file_name(),
         sha256: digest(&nevra.to_string()),
         nevra,
-        size: 1234,
         license: license.to_owned(),
         source_rpm: source.map(str::to_owned),
         modules: modules.iter().map(module).collect(),

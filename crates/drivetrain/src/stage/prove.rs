@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use camino::Utf8PathBuf;
 use drivetrain_config::Config;
-use drivetrain_kmod::{Module, NamedModule, VermagicPolicy};
+use drivetrain_kmod::VermagicPolicy;
 use drivetrain_model::{Event, ExitCode};
 use drivetrain_prove::{Limits, Proof, ProveError, ProvenModule, prove, read_kernel, read_modules};
 use drivetrain_publish::{Accept, Verdicts};
@@ -148,19 +148,7 @@ pub async fn served(context: &Context, config: &Config, planned: &Planned) -> Re
 
 /// The modules of packages, without a verdict.
 fn modules_of(files: &[Utf8PathBuf]) -> std::result::Result<Vec<ProvenModule>, ProveError> {
-    let read = read_modules(files, &Limits::default())?;
-    let named = |file: &drivetrain_prove::ModuleFile| {
-        let label = file.to_string();
-        let module = Module::parse(&file.bytes)
-            .map_err(|source| ProveError::Module { file: label.clone(), source })?;
-        Ok(ProvenModule {
-            name: NamedModule { file: &label, module: &module }.name().into_owned(),
-            package: file.package.clone(),
-            path: file.path.clone(),
-            digest: module.content_digest(),
-        })
-    };
-    read.modules.iter().map(named).collect()
+    read_modules(files, &Limits::default())?.modules.iter().map(ProvenModule::of).collect()
 }
 
 /// What the packages are that are about to be proven: those that were built or signed, and the vendor's.

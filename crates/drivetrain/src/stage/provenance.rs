@@ -121,7 +121,7 @@ pub async fn of_several(digest: Sha256Digest, packages: Vec<(PathBuf, Option<Str
 fn package(rpm: &Path, modules: &[ProvenModule]) -> Result<PublishedPackage> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::of(ExitCode::Publish, error);
     let header = RpmFile::open(rpm).map_err(|error| failed(&error))?;
-    let (size, sha256) = digest_of(&utf8(rpm)?).map_err(|error| failed(&error))?;
+    let (_, sha256) = digest_of(&utf8(rpm)?).map_err(|error| failed(&error))?;
     // By the name that it gets in the repository.
     let file = header.nevra.file_name();
     let proven = |path: &str| {
@@ -143,7 +143,6 @@ fn package(rpm: &Path, modules: &[ProvenModule]) -> Result<PublishedPackage> {
     Ok(PublishedPackage {
         nevra: header.nevra,
         sha256,
-        size,
         license: header.license,
         source_rpm: header.source_rpm,
         modules,

@@ -88,8 +88,9 @@ pub async fn publish(
     why: &str,
     replace: bool,
 ) -> Result<()> {
-    let signed = match context.publisher.key(config)? {
-        Some(key) => Some(sign::packages(context, config, &key, proven.rpms.clone()).await?),
+    let key = context.publisher.key(config)?;
+    let signed = match &key {
+        Some(key) => Some(sign::packages(context, config, key, proven.rpms.clone()).await?),
         None => None,
     };
     let rpms = signed.as_ref().map_or(&proven.rpms, |signed| &signed.rpms).clone();
@@ -105,7 +106,7 @@ pub async fn publish(
         module_signing: planned.module_signing.as_deref(),
         run,
     };
-    provenance::add(subject, context.publisher.key(config)?.as_deref(), &mut evidence).await?;
+    provenance::add(subject, key.as_deref(), &mut evidence).await?;
     prove::keep(&context.state.run(run), &evidence)?;
     let publication = Publication {
         address: planned.address.clone(),

@@ -3,9 +3,9 @@
 use drivetrain_fetch::Source;
 use drivetrain_model::{ExitCode, Lock, Sha256Digest};
 use drivetrain_modsign::Certificate;
-use drivetrain_provenance::{BILL, Described, SIGNATURE, STATEMENT, Statement, compare_bill, read_bill};
+use drivetrain_provenance::{BILL, SIGNATURE, STATEMENT, Statement, compare_bill, read_bill};
 
-use super::{Check, Served};
+use super::{Check, Served, described};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::repository_at::RepositoryAt;
@@ -102,13 +102,10 @@ pub(super) async fn check(
 
 fn bill(bytes: &[u8], packages: &[Served]) -> Check {
     const WHAT: &str = "materials";
-    let described: Vec<Described> = packages
-        .iter()
-        .map(|package| Described { file: package.name.clone(), sha256: package.sha256 })
-        .collect();
     match read_bill(bytes) {
         Ok(bill) => {
-            let problems = compare_bill(&bill, &described).iter().map(ToString::to_string).collect();
+            let problems =
+                compare_bill(&bill, &described(packages)).iter().map(ToString::to_string).collect();
             let good = format!("CycloneDX, {} packages: these", bill.packages.len());
             Check::of(WHAT, good, format!("{BILL} is not about these packages"), problems)
         }
