@@ -110,6 +110,7 @@ pub async fn reap(
     now: Timestamp,
     is_alive: &(dyn Fn(&RunId) -> bool + Send + Sync),
 ) -> Result<Vec<Reaped>> {
+    book.forget_unreadable();
     let known = book.entries();
     let of_ours = |id: &LeaseId| known.iter().find(|entry| entry.lease.id == *id);
     let why = |lease: &Lease| {
