@@ -85,6 +85,19 @@ fn what_a_component_needs_is_put_there_from_here() {
 }
 
 #[test]
+fn what_is_finished_and_needed_by_nothing_that_is_left_is_not_built_again_there() {
+    let Some((mut site, _server, place)) = site_with_builder(Site::built()) else { return };
+    site.configure(|settings| settings.extra = vec![site_trap(settings)]);
+    site.run(&["build"]).ends_with(5).says("broken-kmod did not build").says("broken.c:9");
+    let run = site.last_run();
+    assert_eq!(
+        (run.components("reused"), run.components("failed").len()),
+        (MINI.map(String::from).to_vec(), 1)
+    );
+    assert_eq!(names(&place.join("components")), Vec::<String>::new());
+}
+
+#[test]
 fn a_component_that_fails_there_is_told_with_its_first_error_and_its_log() {
     let Some((mut site, _server, _)) = site_with_builder(Site::new()) else { return };
     site.configure(|settings| settings.extra = vec![site_trap(settings)]);

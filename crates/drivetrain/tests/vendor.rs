@@ -184,6 +184,13 @@ fn a_component_that_the_tool_cannot_build_is_told_with_its_first_error_and_the_o
     assert_eq!((run.components("built").len(), run.components("failed").len()), (2, 1));
     assert!(vendor.log("broken-kmod.log").contains("broken.c:9"));
     vendor.leaves_nothing();
+    // What is finished is not built once more for the one that is not.
+    vendor.boxed.site.run(&["build"]).ends_with(5).says("broken-kmod did not build");
+    let run = vendor.boxed.site.last_run();
+    assert_eq!((run.components("reused").len(), run.components("failed").len()), (2, 1));
+    let told =
+        |warning: &serde_json::Value| warning["message"].to_string().contains("no component of the plan");
+    assert!(!run.of("warning").iter().any(told), "{:?}", run.of("warning"));
     vendor.boxed.site.configure(|settings| settings.extra.clear());
     vendor.boxed.site.run(&["run"]).succeeds();
     assert_eq!(vendor.boxed.site.last_run().components("reused"), MINI);

@@ -134,7 +134,8 @@ impl RemoteBuilder {
         let mut cancelled = false;
         if !wanted.is_empty() {
             self.put_inputs(request, &wanted, &finished, scratch, cancel).await?;
-            (reported, cancelled) = self.order(request, scratch, &finished, &events, cancel).await?;
+            let ordered = but_what_nothing_needs(request, &wanted);
+            (reported, cancelled) = self.order(&ordered, scratch, &finished, &events, cancel).await?;
         }
         let mut components = Vec::new();
         for component in &request.components {
@@ -517,13 +518,29 @@ fn finished(
     finished
 }
 
+/// The request without what is finished and is needed by nothing that is to be built: there it is neither, and has no
+/// source either.
+fn but_what_nothing_needs(request: &BuildRequest, wanted: &[&Component]) -> BuildRequest {
+    let needed = needed(request, wanted);
+    let is_wanted = |component: &Component| wanted.iter().any(|wanted| wanted.key == component.key);
+    let mut ordered = request.clone();
+    ordered.components.retain(|component| is_wanted(component) || needed.contains(&component.key));
+    if let Some(tool) = &mut ordered.vendor_tool {
+        // It builds whatever its archive has.
+        let dropped = request.components.iter().filter(|one| !is_wanted(one) && !needed.contains(&one.key));
+        tool.left_out.extend(dropped.map(|component| component.name.clone()));
+    }
+    ordered
+}
+
 /// The keys of all that these components need, and that needs in turn.
 fn needed(request: &BuildRequest, wanted: &[&Component]) -> BTreeSet<Sha256Digest> {
     let by_name: BTreeMap<_, _> =
         request.components.iter().map(|component| (&component.name, component)).collect();
     let mut keys = BTreeSet::new();
     let mut open: Vec<_> = wanted.iter().flat_map(|component| &component.needs).collect();
-    while let Some(component) = open.pop().and_then(|name| by_name.get(name)) {
+    while let Some(name) = open.pop() {
+        let Some(component) = by_name.get(name) else { continue };
         if keys.insert(component.key) {
             open.extend(&component.needs);
         }
