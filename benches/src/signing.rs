@@ -15,6 +15,7 @@ use drivetrain_prove::{Limits, read_modules};
 use drivetrain_rpmfile::PackageKey;
 use fs_err as fs;
 use jiff::Timestamp;
+use rayon::prelude::*;
 use rpm::{BuildConfig, CompressionWithLevel, FileOptions, PackageBuilder};
 
 use crate::Setting;
@@ -117,12 +118,15 @@ pub fn sign(job: &Job) -> Result<()> {
         [SignaturesFor { certificate: &certificate, hash: HashKind::Sha256, signatures: &signatures }];
     let beside = job.to.join("with-signed-modules");
     fs::create_dir_all(&beside)?;
-    for package in &packages {
+    packages.par_iter().try_for_each(|package| -> Result<()> {
         let name = package.file_name().unwrap_or_default();
-        let written = beside.join(name);
-        sign_package(package.as_std_path(), written.as_std_path(), &signers)?;
-        package_key.sign(written.as_std_path(), job.to.join(name).as_std_path())?;
-    }
+        Ok(sign_package(package.as_std_path(), beside.join(name).as_std_path(), &signers)?)
+    })?;
+    packages.par_iter().try_for_each(|package| -> Result<()> {
+        let name = package.file_name().unwrap_or_default();
+        package_key.sign(beside.join(name).as_std_path(), job.to.join(name).as_std_path())?;
+        Ok(())
+    })?;
     Ok(fs::remove_dir_all(&beside)?)
 }
 
@@ -198,7 +202,7 @@ impl Gpg {
 
     fn sign_packages(&self, place: &Utf8Path) -> Result<Taken> {
         let script = format!(
-            "rpmsign --define '_gpg_name {USER}' --define '_gpg_path {}' --addsign {place}/*.rpm",
+            "rpmsign --define \"__gpg $(command -v gpg)\" --define '_gpg_name {USER}' --define '_gpg_path {}' --addsign {place}/*.rpm",
             self.home
         );
         time(Command::new("sh").args(["-ec", &script]).env("GNUPGHOME", &self.home))

@@ -3,6 +3,7 @@
 use const_oid::db::rfc5912::RSA_ENCRYPTION;
 use der::{Decode as _, SecretDocument};
 use pkcs8::{EncryptedPrivateKeyInfo, PrivateKeyInfo};
+use rayon::prelude::*;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::rand_core::OsRng;
@@ -110,7 +111,8 @@ impl Signer for KeyFile {
                 .sign_with_rng(&mut OsRng, digest.hash().padding(), digest.as_bytes())
                 .map_err(SignError::Key)
         };
-        digests.iter().map(sign).collect()
+        let signatures: Vec<Result<_, _>> = digests.par_iter().map(sign).collect();
+        signatures.into_iter().collect()
     }
 }
 

@@ -17,6 +17,7 @@ use drivetrain_modsign::{
 use drivetrain_prove::{Limits, ModuleFile, read_modules};
 use fs_err as fs;
 use jiff::{Timestamp, ToSpan as _};
+use rayon::prelude::*;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -290,30 +291,27 @@ fn sign_all(
         signatures.push(obtain(one, state, &found.modules, &of_all, &purpose)?);
         digests.push(of_all);
     }
-    let mut written = BTreeMap::new();
-    for (position, (package, made)) in packages.iter().enumerate() {
-        if found.without.contains(package) {
-            continue;
-        }
+    let signers: Vec<SignaturesFor<'_>> = (signing.0.iter().zip(&signatures))
+        .map(|(one, signatures)| SignaturesFor { certificate: &one.certificate, hash: one.hash, signatures })
+        .collect();
+    let write = |position: usize, package: &Utf8PathBuf, made: Sha256Digest| {
         let to = place.join(position.to_string());
         fs::create_dir(&to).map_err(|error| of(&error))?;
         let to = to.join(package.file_name().unwrap_or("package.rpm"));
-        let signers: Vec<SignaturesFor<'_>> = (signing.0.iter().zip(&signatures))
-            .map(|(one, signatures)| SignaturesFor {
-                certificate: &one.certificate,
-                hash: one.hash,
-                signatures,
-            })
-            .collect();
         sign_package(package.as_std_path(), &to, &signers).map_err(|error| {
             Failure::because(ExitCode::Proof, format!("the modules of {package} cannot be signed"), &error)
         })?;
         // Somebody may have been asked for signatures meanwhile, for as long as that takes.
-        unchanged::require_made(package.as_std_path(), *made)?;
+        unchanged::require_made(package.as_std_path(), made)?;
         let path = utf8(&to)?;
         let (size, sha256) = digest_of(&path).map_err(|error| of(&error))?;
-        written.insert(package.clone(), Written { path, size, sha256 });
-    }
+        Ok((package.clone(), Written { path, size, sha256 }))
+    };
+    let written: Vec<Result<(Utf8PathBuf, Written)>> = (packages.par_iter().enumerate())
+        .filter(|(_, (package, _))| !found.without.contains(package))
+        .map(|(position, (package, made))| write(position, package, *made))
+        .collect();
+    let written = written.into_iter().collect::<Result<_>>()?;
     Ok((written, signed_modules(signing, &found.modules, &digests)))
 }
 

@@ -10,6 +10,7 @@ use drivetrain_publish::Signing;
 use drivetrain_rpmfile::{Keyring, PackageKey, PackageKeyError, verify};
 use fs_err as fs;
 use jiff::Timestamp;
+use rayon::prelude::*;
 use tempfile::TempDir;
 
 use crate::context::Context;
@@ -147,21 +148,28 @@ fn sign_others(
 ) -> Result<(Vec<PathBuf>, String), Unsigned> {
     let own = Keyring::from_armored(&[key.public()])?;
     let others = trusted.iter().map(|text| Keyring::from_armored(&[text])).collect::<Result<Vec<_>, _>>()?;
-    let (mut signed, mut used) = (Vec::new(), BTreeSet::new());
-    for rpm in rpms {
+    // The package with a signature, and the number of the key where that is another's.
+    let sign = |position: usize, rpm: PathBuf| -> Result<(PathBuf, Option<usize>), Unsigned> {
         if verify(&rpm, &own).is_ok() {
-            signed.push(rpm);
-        } else if let Some(number) = others.iter().position(|keyring| verify(&rpm, keyring).is_ok()) {
-            used.insert(number);
-            signed.push(rpm);
-        } else {
-            // Of files of one name in several directories each has its own.
-            let copy = place.join(signed.len().to_string());
-            fs::create_dir(&copy)?;
-            let copy = copy.join(rpm.file_name().unwrap_or(rpm.as_os_str()));
-            key.sign(&rpm, &copy)?;
-            signed.push(copy);
+            return Ok((rpm, None));
         }
+        if let Some(number) = others.iter().position(|keyring| verify(&rpm, keyring).is_ok()) {
+            return Ok((rpm, Some(number)));
+        }
+        // Of files of one name in several directories each has its own.
+        let copy = place.join(position.to_string());
+        fs::create_dir(&copy)?;
+        let copy = copy.join(rpm.file_name().unwrap_or(rpm.as_os_str()));
+        key.sign(&rpm, &copy)?;
+        Ok((copy, None))
+    };
+    let all: Vec<Result<_, Unsigned>> =
+        rpms.into_par_iter().enumerate().map(|(position, rpm)| sign(position, rpm)).collect();
+    let (mut signed, mut used) = (Vec::new(), BTreeSet::new());
+    for one in all {
+        let (rpm, number) = one?;
+        signed.push(rpm);
+        used.extend(number);
     }
     let keys: BTreeSet<&str> =
         used.into_iter().filter_map(|number| std::str::from_utf8(&trusted[number]).ok()).collect();
