@@ -19,6 +19,25 @@ pub enum BootError {
         /// The program.
         program: String,
     },
+    /// There is no QEMU on the machine that is to run it.
+    #[error(
+        "{machine} has no QEMU, and prove.on has the boot test there: install the package qemu-kvm on it, or on Debian \
+         qemu-system-x86; where drivetrain prepares it, name that in builder.prepare.packages"
+    )]
+    NoQemuThere {
+        /// The machine.
+        machine: String,
+    },
+    /// The machine that is to run QEMU does not do as it is told.
+    #[error("{machine} cannot run the boot test: {said}; see that this user may write to {directory} there")]
+    There {
+        /// The machine.
+        machine: String,
+        /// What it said.
+        said: String,
+        /// Where files of the test go there.
+        directory: Utf8PathBuf,
+    },
     /// A tool is not installed.
     #[error("{tool} is not installed: the boot test needs it (install the package {package})")]
     MissingTool {

@@ -13,8 +13,11 @@ use crate::text::printable;
 /// The most facts that are read.
 const MOST: usize = 50_000;
 
-/// Reads a file that a guest wrote; of one that is too long, its beginning.
-pub(crate) fn read_file(path: &Utf8Path) -> Result<Vec<u8>, BootError> {
+/// Reads a file that a guest wrote, such as its console; of one that is too long, its beginning.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_file(path: &Utf8Path) -> Result<Vec<u8>, BootError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LOUDEST).read_to_end(&mut bytes))

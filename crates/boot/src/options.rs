@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
+use crate::EmulatorThere;
+
 /// How a kernel is booted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BootOptions {
+    /// Where QEMU runs.
+    pub emulator: Emulator,
     /// Memory, in MiB.
     pub memory: u32,
     /// Processors. With two, one that a module keeps busy for ever does not keep the agent from saying so.
@@ -21,6 +25,15 @@ pub struct BootOptions {
     pub firmware: Option<Firmware>,
     /// The program that becomes the guest's first process: drivetrain's own.
     pub agent: Utf8PathBuf,
+}
+
+/// Where QEMU runs.
+#[derive(Debug, Clone)]
+pub enum Emulator {
+    /// On this host.
+    Here,
+    /// On another machine; with the firmware that QEMU brings.
+    There(EmulatorThere),
 }
 
 /// UEFI firmware.
@@ -42,6 +55,7 @@ impl BootOptions {
     #[must_use]
     pub fn new(agent: impl Into<Utf8PathBuf>) -> Self {
         Self {
+            emulator: Emulator::Here,
             memory: 2048,
             cpus: 2,
             timeout: Duration::from_secs(300),

@@ -21,6 +21,8 @@ use crate::{BootError, BootOptions};
 
 /// The program for the only architecture that this is made for.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+/// The same where Enterprise Linux installs it, which is in no path.
+pub(crate) const LIBEXEC: &str = "/usr/libexec/qemu-kvm";
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long what QEMU says itself is waited for, once it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(20);
@@ -58,6 +60,8 @@ pub(crate) struct Ran {
     pub how: How,
     pub elapsed: Duration,
     pub acceleration: Acceleration,
+    /// The machine that QEMU ran on, where that was not this host.
+    pub on: Option<String>,
 }
 
 /// Tells the thread of a machine to end it, at the latest when nobody waits for it any more.
@@ -110,7 +114,7 @@ impl Machine {
             let said = if said.is_empty() { format!("it ended with {status}") } else { said };
             return Err(BootError::Qemu { said });
         }
-        Ok(Ran { how, elapsed, acceleration })
+        Ok(Ran { how, elapsed, acceleration, on: None })
     }
 
     fn wait(&self, child: &mut Child, started: Instant, stop: &AtomicBool) -> Result<How, BootError> {
@@ -141,46 +145,16 @@ impl Machine {
     }
 
     fn arguments(&self, acceleration: Acceleration) -> Vec<String> {
-        let options = &self.options;
-        let mut arguments: Vec<String> = acceleration.arguments().map(str::to_owned).into();
         let initramfs = format!("/proc/{}/fd/{}", std::process::id(), self.initramfs.as_raw_fd());
-        let words = [
-            "-name",
-            "drivetrain-boot",
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-smp",
-            &options.cpus.to_string(),
-            "-m",
-            &format!("{}M", options.memory),
-            "-chardev",
-            &format!("file,id=console,path={}", escaped(&self.console)),
-            "-serial",
-            "chardev:console",
-            "-chardev",
-            &format!("file,id=facts,path={}", escaped(&self.facts)),
-            "-serial",
-            "chardev:facts",
-            "-kernel",
-            self.kernel.as_str(),
-            "-initrd",
-            &initramfs,
-            "-append",
-            &self.kernel_command_line(),
-        ];
-        arguments.extend(words.map(str::to_owned));
+        let files = GuestFiles {
+            kernel: &self.kernel,
+            initramfs: Utf8Path::new(&initramfs),
+            console: &self.console,
+            facts: &self.facts,
+        };
+        let mut arguments = arguments(&self.options, &files, acceleration);
         arguments.extend(self.firmware());
         arguments
-    }
-
-    fn kernel_command_line(&self) -> String {
-        // The second port has to be there on kernels that are built for one; what the agent notes is not to be left out.
-        let own = ["console=ttyS0", "8250.nr_uarts=4", "printk.devkmsg=on", "panic=-1", "rdinit=/init", MARK];
-        let words = own.iter().copied().chain(self.options.kernel_arguments.iter().map(String::as_str));
-        words.collect::<Vec<_>>().join(" ")
     }
 
     fn firmware(&self) -> Vec<String> {
@@ -200,6 +174,59 @@ impl Machine {
     }
 }
 
+/// The files of a machine, where QEMU runs.
+pub(crate) struct GuestFiles<'a> {
+    pub kernel: &'a Utf8Path,
+    pub initramfs: &'a Utf8Path,
+    pub console: &'a Utf8Path,
+    pub facts: &'a Utf8Path,
+}
+
+/// What QEMU is called with, but for firmware.
+pub(crate) fn arguments(
+    options: &BootOptions,
+    files: &GuestFiles<'_>,
+    acceleration: Acceleration,
+) -> Vec<String> {
+    let mut arguments: Vec<String> = acceleration.arguments().map(str::to_owned).into();
+    let words = [
+        "-name",
+        "drivetrain-boot",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-smp",
+        &options.cpus.to_string(),
+        "-m",
+        &format!("{}M", options.memory),
+        "-chardev",
+        &format!("file,id=console,path={}", escaped(files.console)),
+        "-serial",
+        "chardev:console",
+        "-chardev",
+        &format!("file,id=facts,path={}", escaped(files.facts)),
+        "-serial",
+        "chardev:facts",
+        "-kernel",
+        files.kernel.as_str(),
+        "-initrd",
+        files.initramfs.as_str(),
+        "-append",
+        &kernel_command_line(options),
+    ];
+    arguments.extend(words.map(str::to_owned));
+    arguments
+}
+
+fn kernel_command_line(options: &BootOptions) -> String {
+    // The second port has to be there on kernels that are built for one; what the agent notes is not to be left out.
+    let own = ["console=ttyS0", "8250.nr_uarts=4", "printk.devkmsg=on", "panic=-1", "rdinit=/init", MARK];
+    let words = own.iter().copied().chain(options.kernel_arguments.iter().map(String::as_str));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// In QEMU's options a comma ends a value.
 fn escaped(path: &Utf8Path) -> String {
     path.as_str().replace(',', ",,")
@@ -210,19 +237,27 @@ fn escaped(path: &Utf8Path) -> String {
 /// # Errors
 /// Names what is not there.
 pub fn require_qemu() -> Result<(), BootError> {
-    if !is_in_path(PROGRAM) {
-        return Err(BootError::NoQemu { program: PROGRAM.to_owned() });
-    }
+    program()?;
     if !is_in_path("setpriv") {
         return Err(BootError::MissingTool { tool: "setpriv", package: "util-linux" });
     }
     Ok(())
 }
 
+fn program() -> Result<&'static str, BootError> {
+    if is_in_path(PROGRAM) {
+        return Ok(PROGRAM);
+    }
+    if Path::new(LIBEXEC).is_file() {
+        return Ok(LIBEXEC);
+    }
+    Err(BootError::NoQemu { program: PROGRAM.to_owned() })
+}
+
 fn dying_with_its_parent() -> Result<Command, BootError> {
     require_qemu()?;
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", PROGRAM]);
+    command.args(["--pdeathsig", "KILL", "--", program()?]);
     Ok(command)
 }
 
@@ -284,7 +319,7 @@ mod tests {
             arguments.iter().any(|word| word == "file,id=console,path=/run/a,,b/console"),
             "{arguments:?}"
         );
-        assert!(machine.kernel_command_line().ends_with("drivetrain.guest module.sig_enforce=1"));
+        assert!(kernel_command_line(&machine.options).ends_with("drivetrain.guest module.sig_enforce=1"));
         assert!(!arguments.iter().any(|word| word.contains("pflash")));
     }
 

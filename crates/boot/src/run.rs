@@ -15,7 +15,9 @@ use crate::program::Files;
 use crate::protocol::{GuestCheck, GuestModule, GuestRequest};
 use crate::qemu::Machine;
 use crate::verdict::{Before, BootVerdict, BootedModule, judge};
-use crate::{BootError, BootOptions, InstalledTree, facts, image, initramfs, kernel, qemu, rdma, signer};
+use crate::{
+    BootError, BootOptions, Emulator, InstalledTree, facts, image, initramfs, kernel, qemu, rdma, signer,
+};
 
 /// What is to be found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +83,10 @@ pub async fn boot(
         console: places.console.clone(),
         facts: places.facts.clone(),
     };
-    let ran = qemu::run(machine, cancel).await?;
+    let ran = match &options.emulator {
+        Emulator::Here => qemu::run(machine, cancel).await?,
+        Emulator::There(there) => there.run(machine, cancel).await?,
+    };
     let facts = facts::parse(&facts::read_file(&places.facts)?);
     Ok(judge(before, &ran, facts, &facts::read_file(&places.console)?))
 }

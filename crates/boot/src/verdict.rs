@@ -50,6 +50,9 @@ pub struct BootVerdict {
     pub installed: Installed,
     /// What ran it.
     pub acceleration: Acceleration,
+    /// The machine that QEMU ran on; absent where that was the host of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// Memory, in MiB.
     pub memory: u32,
     /// How long the machine was up, in milliseconds.
@@ -168,6 +171,15 @@ pub fn summary_of_check(check: &FunctionalCheck) -> String {
 }
 
 impl BootVerdict {
+    /// What ran it, in words: `KVM on builder-3`.
+    #[must_use]
+    pub fn by(&self) -> String {
+        match &self.on {
+            Some(machine) => format!("{} on {machine}", self.acceleration),
+            None => self.acceleration.to_string(),
+        }
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -230,6 +242,7 @@ pub(crate) fn judge(before: Before, ran: &Ran, facts: Vec<Fact>, console: &[u8])
             kernel: before.kernel,
             installed: before.installed,
             acceleration: ran.acceleration,
+            on: ran.on.clone(),
             memory: before.memory,
             ms: u64::try_from(ran.elapsed.as_millis()).unwrap_or(u64::MAX),
             booted_ms: None,

@@ -46,11 +46,11 @@ pub use parse::{MAX_BYTES, parse, parse_cells, parse_site, parse_with};
 pub use placeholders::Template;
 pub use secret::Secret;
 pub use settings::{
-    BootTest, BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo, Driver,
-    DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, Lockstep, MachineSettings,
-    ModuleHash, ModuleSigner, OpenStackServer, Prepare, Prove, Publish, PublishDirectory, PublishPulp,
-    PublishSign, PublishTarget, PulpCredentials, QemuMachine, Repository, Reuse, SignBy, SshHost, Train,
-    Userspace, VendorTool, VendorVisibility, Verify,
+    BootOn, BootTest, BuildRoot, Builder, BuilderKind, Components, Config, Consumers, Credentials, Debuginfo,
+    Driver, DriverName, DriverPatch, ExtraSource, HeaderCondition, HeaderTest, Jobs, Lockstep,
+    MachineSettings, ModuleHash, ModuleSigner, OpenStackServer, Prepare, Prove, Publish, PublishDirectory,
+    PublishPulp, PublishSign, PublishTarget, PulpCredentials, QemuMachine, Repository, Reuse, SignBy,
+    SshHost, Train, Userspace, VendorTool, VendorVisibility, Verify,
 };
 pub use site::{KayobeTrain, Secretive, SiteReader, SiteValue, SiteValues, TrainOrigin};
 pub use template::config_template;

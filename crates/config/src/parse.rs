@@ -169,6 +169,9 @@ fn sections(fields: &Fields<'_>, context: &Context<'_>, problems: &mut Problems<
     let publish =
         fields.require("publish", problems).and_then(|field| publish::read(&field, context, problems));
     let prove = prove::read(fields.get("prove").as_ref(), problems);
+    if let (Some(prove), Some(builder)) = (&prove, &builder) {
+        prove::check(fields.get("prove").as_ref(), prove, builder, problems);
+    }
     let consumers =
         consumers::read(fields.get("consumers").as_ref(), train.as_ref(), driver.as_ref(), problems);
     Some(Config {

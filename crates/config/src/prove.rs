@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::fields::{Field, Key, key};
 use crate::problems::{Problems, quote};
 use crate::tree::Value;
-use crate::{BootTest, Prove};
+use crate::{BootOn, BootTest, Builder, BuilderKind, Prove};
 
 const PROVE: &[Key] = &[
     key("boot", "whether the kernel is booted with what was built before that is published"),
+    key("on", "where that kernel is booted"),
     key("memory", "how much memory the booted machine has"),
     key("timeout", "how long it may take"),
 ];
@@ -27,6 +28,9 @@ pub(crate) fn read(field: Option<&Field<'_>>, problems: &mut Problems<'_>) -> Op
         let words = [("off", BootTest::Off), ("warn", BootTest::Warn), ("require", BootTest::Require)];
         field.word(&words, problems)
     });
+    let on = fields.get("on").map_or(Some(default.on), |field| {
+        field.word(&[("host", BootOn::Host), ("machine", BootOn::Machine)], problems)
+    });
     let memory = fields.get("memory").map_or(Some(default.memory), |field| {
         let units = [("MiB", 1), ("GiB", 1024)];
         let range = "from 256MiB to 256GiB";
@@ -38,7 +42,26 @@ pub(crate) fn read(field: Option<&Field<'_>>, problems: &mut Problems<'_>) -> Op
         let seconds = quantity(&field, &units, &TIMEOUT, ("a time", "5m", "from 10s to 2h"), problems)?;
         Some(Duration::from_secs(seconds))
     });
-    Some(Prove { boot: boot?, memory: memory?, timeout: timeout? })
+    Some(Prove { boot: boot?, on: on?, memory: memory?, timeout: timeout? })
+}
+
+/// That there is a machine to boot on, where that is asked for.
+pub(crate) fn check(
+    field: Option<&Field<'_>>,
+    prove: &Prove,
+    builder: &Builder,
+    problems: &mut Problems<'_>,
+) {
+    if prove.on == BootOn::Machine
+        && builder.kind == BuilderKind::Sandbox
+        && let Some(field) = field
+    {
+        problems.add(
+            field.place(),
+            "prove.on is machine, and the builder is none: it is this host".to_owned(),
+            Some("name a machine by builder.kind, or leave prove.on out".to_owned()),
+        );
+    }
 }
 
 /// A whole number with a unit.

@@ -56,6 +56,8 @@ impl Config {
 pub struct Prove {
     /// Whether the kernel is booted with what was built. Default: it is not.
     pub boot: BootTest,
+    /// Where. Default: on the host that drivetrain runs on.
+    pub on: BootOn,
     /// The memory of the booted machine, in MiB. Default: 2048.
     pub memory: u32,
     /// How long it may take. Default: five minutes.
@@ -69,7 +71,7 @@ fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok
 
 impl Default for Prove {
     fn default() -> Self {
-        Self { boot: BootTest::Off, memory: 2048, timeout: Duration::from_secs(300) }
+        Self { boot: BootTest::Off, on: BootOn::Host, memory: 2048, timeout: Duration::from_secs(300) }
     }
 }
 
@@ -83,6 +85,16 @@ pub enum BootTest {
     Warn,
     /// It is; what fails is not published.
     Require,
+}
+
+/// Where the target kernel is booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootOn {
+    /// On the host that drivetrain runs on.
+    Host,
+    /// On the machine that the driver is built on.
+    Machine,
 }
 
 /// The release train: pinned repositories of one distribution release.

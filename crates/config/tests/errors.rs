@@ -145,7 +145,8 @@ mistakes! {
     two_streams_of_a_module: "  arch: x86_64" => "  arch: x86_64\n  module_streams: [nodejs:18, nodejs:20]";
     vendor_neither_seen_nor_not: "builder:\n" => "consumers: {vendor: visible, priority: 0}\nbuilder:\n";
     boot_neither_off_nor_on: "builder:\n" => "prove: {boot: required, memory: 2GB, timeout: 90}\nbuilder:\n";
-    boot_with_too_little: "builder:\n" => "prove: {memory: 64MiB, timeout: 3h, on: host}\nbuilder:\n";
+    boot_with_too_little: "builder:\n" => "prove: {memory: 64MiB, timeout: 3h, where: host}\nbuilder:\n";
+    boot_on_a_machine_that_is_none: "builder:\n" => "prove: {boot: require, on: machine}\nbuilder:\n";
     tab: "  arch: x86_64" => "\tarch: x86_64";
     not_yaml: "  arch: x86_64" => "  arch: [x86_64";
     tag: "  arch: x86_64" => "  arch: !!str x86_64";

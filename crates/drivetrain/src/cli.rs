@@ -252,7 +252,7 @@ pub struct BuildArgs {
 #[command(
     after_help = "Builds nothing: a component that `drivetrain build` has not finished is an error. Ends with code 6 where a\n\
                         module does not load. `prove.boot` of the configuration makes `run` and `push` do the same.\n\n\
-                        Examples:\n  drivetrain prove\n  drivetrain prove --json\n  drivetrain prove --set prove.timeout=15m"
+                        Examples:\n  drivetrain prove\n  drivetrain prove --json\n  drivetrain prove --set prove.timeout=15m\n  drivetrain prove --set prove.on=machine     on the builder"
 )]
 pub struct ProveArgs {
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use drivetrain_config::{BootTest, Config};
+use drivetrain_config::{BootOn, BootTest, Config};
 use drivetrain_host::CancellationToken;
 use drivetrain_model::{ComponentAction, Event, ExitCode, KernelPolicy, PublicationState, RunId, Stage};
 use drivetrain_plan::{BootFacts, planned_boot};
@@ -27,7 +27,7 @@ use crate::run_lock::RunLock;
 use crate::stage;
 use crate::stage::build::BuildSettings;
 use crate::stage::fetch::Inputs;
-use crate::stage::machine::{Held, Ready, Workshop};
+use crate::stage::machine::{ForRun, Held, Ready, Workshop};
 use crate::stage::plan::Planned;
 use crate::stage::prove::Proven;
 use crate::state::StateDirectory;
@@ -333,7 +333,7 @@ impl Run {
         if self.goal.boot && planned.plan.boots_served() {
             return self.boot_served(&mut planned).await.map(|_| true);
         }
-        stage::boot::require_planned(&self.config, &planned.plan)?;
+        stage::boot::require_planned(&self.context, &self.config, &planned).await?;
         if let Some(why) = &self.goal.publish
             && !self.goal.undo_rollback
         {
@@ -362,8 +362,10 @@ impl Run {
             }
             built => built?,
         };
-        // Nothing of what is left to do needs it.
-        self.held.give_back(&self.context, false, "what it was for is built").await?;
+        if !self.boots_on_a_machine() {
+            // Nothing of what is left to do needs it.
+            self.held.give_back(&self.context, false, "what it was for is built").await?;
+        }
         let proving = stage::prove::make(&self.context, &self.config, &mut planned, built, &self.directory);
         let mut proven = reporter.stage(Stage::Prove, self.context.unless_cancelled(proving)).await?;
         self.boot(&mut planned, &mut proven).await?;
@@ -391,13 +393,24 @@ impl Run {
             return Ok(());
         }
         let (context, directory) = (&self.context, &self.directory);
-        let booting = stage::boot::make(context, &self.config, planned, proven, directory, how);
+        let booting = stage::boot::make(context, &self.config, planned, proven, self.for_run(), how);
         // What it is told is what it ends by: nothing of it is left.
         let ended = context.reporter.stage(Stage::Boot, booting).await;
         if self.goal.boot {
             stage::boot::show(context, directory, self.global.json);
         }
-        ended
+        ended?;
+        self.held.give_back(context, false, "what it was for is booted").await?;
+        // What comes next is not to be interrupted: it is not begun by a run that is.
+        if context.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
+    }
+
+    fn boots_on_a_machine(&self) -> bool {
+        self.boot_test() != BootTest::Off && self.config.prove.on == BootOn::Machine
+    }
+
+    fn for_run(&self) -> ForRun<'_> {
+        ForRun { run: &self.id, directory: &self.directory, held: &self.held }
     }
 
     /// Boots the kernel with what is served, where that is to be; whether it was noted beside what is served.
@@ -472,9 +485,16 @@ impl Run {
         if !planned.plan.builds() {
             return Ok(None);
         }
-        let making = stage::machine::ready(context, config, planned, &self.id, &self.directory, &self.held);
+        let making = stage::machine::ready(context, config, planned, self.for_run());
         let made = context.reporter.stage(Stage::Machine, making).await;
-        made.map_err(|failure| context.or_interrupted(failure))
+        let made = made.map_err(|failure| context.or_interrupted(failure))?;
+        if let Some(Ready::Machine(builder)) = &made
+            && self.boots_on_a_machine()
+            && self.boot_test() == BootTest::Require
+        {
+            stage::boot::require_there(context, config, builder).await?;
+        }
+        Ok(made)
     }
 
     async fn plan(&self) -> Result<Planned> {

@@ -8,11 +8,14 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::Site;
 use common::consumer::has;
+use common::sshd::Sshd;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A site whose components are built, with a `prove` section; `None`, told, without QEMU.
@@ -204,7 +207,7 @@ fn without_qemu_it_says_what_to_install_and_a_warning_does_where_that_is_asked_f
     let tools = site.path("tools");
     std::fs::create_dir(&tools).unwrap();
     for directory in ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"] {
-        for name in common::names(std::path::Path::new(directory)) {
+        for name in common::names(Path::new(directory)) {
             if !name.starts_with("qemu-system") {
                 // A tool may be in two of them.
                 drop(std::os::unix::fs::symlink(format!("{directory}/{name}"), tools.join(name)));
@@ -215,4 +218,86 @@ fn without_qemu_it_says_what_to_install_and_a_warning_does_where_that_is_asked_f
     command.env("PATH", &tools);
     let output = common::finish(&mut command).ends_with(9);
     output.says("qemu-system-x86_64 is not installed").says("qemu-system-x86");
+}
+
+/// A site that boots on its builder, a host that is reached over SSH, whose files are in this directory.
+fn site_with_machine(site: &mut Site, server: &Sshd) -> PathBuf {
+    let place = site.path("builder");
+    site.configure(|settings| {
+        settings.builder = Some(server.section(&place));
+        settings.prove = Some("{boot: require, memory: 1GiB, on: machine}".to_owned());
+    });
+    place
+}
+
+#[test]
+fn a_machine_boots_what_it_is_given_and_gives_back_what_the_kernel_says() {
+    let Some(mut site) = site("{boot: off}") else { return };
+    let Some(server) = Sshd::start(&site.path("")) else { return };
+    let place = site_with_machine(&mut site, &server);
+    // Prepared, so that the run takes it: for the build and the boot, and then for the boot alone.
+    site.configure(|settings| {
+        let nothing = "grow: false, repositories: false, sync: false, boot: false, packages: []";
+        settings.builder = Some(format!("{}\n  prepare: {{{nothing}}}", server.section(&place)));
+    });
+    site.run(&["plan"])
+        .succeeds()
+        .says("with every module that is built on builder-3, before they are published");
+    site.run(&["run"]).succeeds();
+    assert_eq!(site.last_run().published(), Some((1, false)));
+    let told = verdict(&site);
+    assert_eq!(told["problems"], Value::Array(Vec::new()), "{told}");
+    assert_eq!((&told["on"], &told["ending"]), (&Value::from("builder-3"), &Value::from("finished")));
+    let evidence = evidence_of(&site);
+    let console = std::fs::read_to_string(evidence.join("boot-console.log")).unwrap();
+    assert!(console.contains("drivetrain: loading lab_hello_user"), "{console}");
+    assert_eq!(common::names(&place.join("boots")), Vec::<String>::new(), "something is left there");
+    assert!(!place.join("holder").exists(), "it is still taken");
+    let proved = site.run(&["prove"]).succeeds();
+    proved.says("by emulation on builder-3 in ").says("2 of 2 modules loaded");
+}
+
+#[test]
+fn what_breaks_the_kernel_on_a_machine_is_told_as_here_and_an_interruption_leaves_nothing_there() {
+    let Some(mut site) = site("{boot: off}") else { return };
+    let Some(component) = oopsing(&site) else { return };
+    let Some(server) = Sshd::start(&site.path("")) else { return };
+    let place = site_with_machine(&mut site, &server);
+    site.configure(|settings| settings.extra = vec![component]);
+    let failed = site.run(&["run"]).ends_with(6);
+    failed.says("oops: it breaks the kernel").says("nothing was published").says("boot-console.log");
+    assert!(!site.repository(&site.lab.newer).exists());
+
+    let running = site.start(&["run"]);
+    let boots = place.join("boots");
+    let boots = boots.to_str().unwrap();
+    let until = Instant::now() + Duration::from_secs(120);
+    while of_qemu(boots).is_empty() {
+        assert!(Instant::now() < until, "no QEMU there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.signal(Signal::INT);
+    running.end().ends_with(130);
+    assert_eq!(of_qemu(boots), "");
+    assert_eq!(common::names(Path::new(boots)), Vec::<String>::new());
+}
+
+/// The processes of QEMU that have files in this directory.
+fn of_qemu(directory: &str) -> String {
+    let found =
+        Command::new("pgrep").args(["-fa", &format!("qemu-system-[^ ]* .*{directory}")]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap()
+}
+
+#[test]
+fn a_machine_without_qemu_is_told_by_the_plan_with_what_to_install_there() {
+    let Some(mut site) = Site::built() else { return };
+    let Some(server) = Sshd::without(&site.path(""), &["qemu-system-x86_64"]) else { return };
+    site_with_machine(&mut site, &server);
+    site.run(&["plan"]).succeeds().says("not from here: builder-3 has no QEMU");
+    site.run(&["run"]).ends_with(9).says("builder-3 has no QEMU").says("builder.prepare.packages");
+    assert!(!site.repository(&site.lab.newer).exists());
+    // On this host it could.
+    site.configure(|settings| settings.prove = Some("{boot: require, memory: 1GiB}".to_owned()));
+    site.run(&["plan"]).succeeds().says("with 2 modules, before they are published");
 }

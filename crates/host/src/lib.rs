@@ -29,6 +29,6 @@ pub use sandbox::{
     BUILD_ID, Bind, InstallJob, KernelLink, Limits, LocalSandbox, RootFs, SandboxOptions, SandboxSpec,
     Symlink, Tmpfs,
 };
-pub use ssh::{SshMachine, SshOptions};
+pub use ssh::{SshMachine, SshOptions, quote};
 pub use system::SystemScript;
 pub use tokio_util::sync::CancellationToken;

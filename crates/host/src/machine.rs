@@ -64,7 +64,17 @@ pub trait Machine: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<(), HostError>>;
 
     /// Copies a file of the machine to the control host; whole, or not at all.
-    fn get<'a>(&'a self, remote: &'a Utf8Path, local: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>>;
+    fn get<'a>(&'a self, remote: &'a Utf8Path, local: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
+        self.get_at_most(remote, local, u64::MAX)
+    }
+
+    /// The same, and refuses a file that is larger than so many bytes before any of it comes.
+    fn get_at_most<'a>(
+        &'a self,
+        remote: &'a Utf8Path,
+        local: &'a Utf8Path,
+        most: u64,
+    ) -> BoxFuture<'a, Result<(), HostError>>;
 
     /// Which boot this is.
     fn boot_id(&self) -> BoxFuture<'_, Result<BootId, HostError>>;

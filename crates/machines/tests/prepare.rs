@@ -47,7 +47,12 @@ impl Machine for Stubborn {
         Box::pin(async { Ok(()) })
     }
 
-    fn get<'a>(&'a self, _: &'a Utf8Path, _: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
+    fn get_at_most<'a>(
+        &'a self,
+        _: &'a Utf8Path,
+        _: &'a Utf8Path,
+        _: u64,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(async { Ok(()) })
     }
 

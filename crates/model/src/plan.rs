@@ -297,6 +297,9 @@ pub struct PlannedBoot {
     /// How many modules would be loaded; absent where they are not built yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules: Option<usize>,
+    /// The machine that it would be booted on, in words; absent where that is the host of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// Whether it will be booted.
     #[serde(flatten)]
     pub action: BootAction,

@@ -17,6 +17,8 @@ pub struct BootFacts {
     /// What became of the boot of what is served: how many modules the kernel loaded, and how much was not well. Absent
     /// where there was none.
     pub served: Option<(usize, usize)>,
+    /// The machine that it is booted on, in words; absent for this host.
+    pub on: Option<String>,
     /// Why no kernel can be booted from here.
     pub impossible: Option<String>,
     /// Whether it is booted though it was before.
@@ -32,7 +34,7 @@ pub fn planned_boot(how: BootTest, plan: &Plan, facts: BootFacts) -> Option<Plan
         BootTest::Require => BootPolicy::Require,
     };
     let is_enough = |problems: usize| problems == 0 || policy == BootPolicy::Warn;
-    let action = match (facts.served.filter(|_| plan.is_done()), facts.impossible) {
+    let action = match (facts.served.filter(|_| plan.is_done()), facts.impossible.clone()) {
         (Some((loaded, problems)), _) if is_enough(problems) && !facts.anew => {
             BootAction::Known { loaded, problems }
         }
@@ -42,7 +44,8 @@ pub fn planned_boot(how: BootTest, plan: &Plan, facts: BootFacts) -> Option<Plan
         }
         (_, None) => BootAction::Boot,
     };
-    Some(PlannedBoot { policy, kernel: plan.kernel.release.clone(), modules: facts.modules, action })
+    let (kernel, BootFacts { modules, on, .. }) = (plan.kernel.release.clone(), facts);
+    Some(PlannedBoot { policy, kernel, modules, on, action })
 }
 
 /// The packages of a system that is booted with what is to be published.

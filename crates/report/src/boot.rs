@@ -203,10 +203,12 @@ impl Initramfs {
 /// What a plan says of the boot, in a line without a full stop.
 #[must_use]
 pub fn planned_boot(boot: &PlannedBoot) -> String {
-    let what = match boot.modules {
-        Some(modules) => format!("kernel {} with {}", boot.kernel, count(modules, "module")),
-        None => format!("kernel {} with every module that is built", boot.kernel),
+    let with = match boot.modules {
+        Some(modules) => count(modules, "module"),
+        None => "every module that is built".to_owned(),
     };
+    let on = boot.on.as_ref().map(|machine| format!(" on {machine}")).unwrap_or_default();
+    let what = format!("kernel {} with {with}{on}", boot.kernel);
     let policy = match boot.policy {
         BootPolicy::Warn => "what is not well is told",
         BootPolicy::Require => "what is not well is not published",
@@ -250,24 +252,26 @@ mod tests {
     fn a_plan_says_whether_the_kernel_is_booted_and_why_not() {
         let kernel = KernelRelease::parse("5.14.0-427.el9.x86_64").unwrap();
         let lines = [
-            (BootPolicy::Require, None, BootAction::Boot),
-            (BootPolicy::Warn, Some(1), BootAction::Boot),
-            (BootPolicy::Warn, Some(18), BootAction::BootServed { problems: None }),
-            (BootPolicy::Require, Some(18), BootAction::BootServed { problems: Some(2) }),
-            (BootPolicy::Require, Some(18), BootAction::Known { loaded: 18, problems: 0 }),
-            (BootPolicy::Warn, None, BootAction::Known { loaded: 17, problems: 1 }),
+            (BootPolicy::Require, None, None, BootAction::Boot),
+            (BootPolicy::Warn, Some(1), Some("builder-3"), BootAction::Boot),
+            (BootPolicy::Warn, Some(18), None, BootAction::BootServed { problems: None }),
+            (BootPolicy::Require, Some(18), None, BootAction::BootServed { problems: Some(2) }),
+            (BootPolicy::Require, Some(18), None, BootAction::Known { loaded: 18, problems: 0 }),
+            (BootPolicy::Warn, None, None, BootAction::Known { loaded: 17, problems: 1 }),
             (
                 BootPolicy::Require,
+                None,
                 None,
                 BootAction::Impossible { why: "qemu is not installed".to_owned(), served: false },
             ),
         ]
-        .map(|(policy, modules, action)| {
-            planned_boot(&PlannedBoot { policy, kernel: kernel.clone(), modules, action })
+        .map(|(policy, modules, on, action)| {
+            let on = on.map(str::to_owned);
+            planned_boot(&PlannedBoot { policy, kernel: kernel.clone(), modules, on, action })
         });
         insta::assert_snapshot!(lines.join("\n"), @r"
         kernel 5.14.0-427.el9.x86_64 with every module that is built, before they are published; what is not well is not published
-        kernel 5.14.0-427.el9.x86_64 with 1 module, before they are published; what is not well is told
+        kernel 5.14.0-427.el9.x86_64 with 1 module on builder-3, before they are published; what is not well is told
         kernel 5.14.0-427.el9.x86_64 with 18 modules, as they are served: they were published without it
         kernel 5.14.0-427.el9.x86_64 with 18 modules, as they are served: the last time there were 2 problems
         kernel 5.14.0-427.el9.x86_64 was booted with what is served; 18 modules loaded

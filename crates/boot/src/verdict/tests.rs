@@ -22,7 +22,7 @@ fn judged(how: How, checks: bool, facts: Vec<Fact>, console: &str) -> BootVerdic
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    let ran = Ran { how, elapsed: Duration::from_secs(3), acceleration: Acceleration::Emulated };
+    let ran = Ran { how, elapsed: Duration::from_secs(3), acceleration: Acceleration::Emulated, on: None };
     judge(before, &ran, facts, console.as_bytes())
 }
 

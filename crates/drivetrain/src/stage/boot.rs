@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use drivetrain_boot::{
-    BootError, BootOptions, BootRequest, BootVerdict, Installed, InstalledTree, WantedModule,
-    summary_of_check,
+    BootError, BootOptions, BootRequest, BootVerdict, Emulator, EmulatorThere, Installed, InstalledTree,
+    WantedModule, summary_of_check,
 };
-use drivetrain_build::{BuildError, BuildRoot, BuildRoots, CachedComponent, digest_of};
-use drivetrain_config::{BootTest, Config};
+use drivetrain_build::{BuildError, BuildRoot, BuildRoots, CachedComponent, RemoteBuilder, digest_of};
+use drivetrain_config::{BootOn, BootTest, Config};
 use drivetrain_host::{HostError, LocalSandbox, SandboxOptions};
 use drivetrain_model::{
     BootAction, BootPolicy, ComponentAction, Event, ExitCode, LockedInput, Nevra, Plan, RepositoryId,
@@ -22,8 +22,10 @@ use fs_err as fs;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::provider;
 use crate::stage::install::{self, Own};
 use crate::stage::keys::Trust;
+use crate::stage::machine::{self, ForRun, Workshop};
 use crate::stage::plan::Planned;
 use crate::stage::prove::{Proven, add, keep};
 use crate::stage::{blocking, fetch, utf8};
@@ -36,24 +38,32 @@ const CONSOLE: &str = "boot-console.log";
 const RXE: &str = "rdma_rxe";
 const RDMA_TOOLS: [&str; 2] = ["iproute", "libibverbs-utils"];
 
-/// What a boot is planned by: what is at hand, what is served, and whether this host can.
-pub fn facts(
+/// What a boot is planned by: what is at hand, what is served, and whether it can be made.
+pub async fn facts(
+    context: &Context,
     config: &Config,
     plan: &Plan,
+    workshop: &Workshop,
     finished: &[CachedComponent],
     served: Option<&Record>,
-) -> BootFacts {
+) -> Result<BootFacts> {
     let verdicts = served.and_then(|record| record.verdicts);
     let of_served = verdicts.filter(|_| plan.is_done());
     let booted = of_served.and_then(|verdicts| verdicts.booted);
     let untold = (plan.is_done() && of_served.is_none())
         .then(|| "its record does not say how it was proven; what is published anew is booted".to_owned());
-    BootFacts {
+    let impossible = match require_possible(context, config, workshop).await {
+        Ok(()) => None,
+        Err(BootError::Cancelled) => return Err(Failure::interrupted()),
+        Err(error) => Some(error.to_string()),
+    };
+    Ok(BootFacts {
         modules: of_served.map(|verdicts| verdicts.modules).or_else(|| modules_at_hand(plan, finished)),
         served: booted.map(|booted| (booted.modules, booted.problems)),
-        impossible: require_possible(config).err().map(|error| error.to_string()).or(untold),
+        on: workshop.machine().filter(|_| config.prove.on == BootOn::Machine),
+        impossible: impossible.or(untold),
         anew: false,
-    }
+    })
 }
 
 /// How many modules the components of a plan have; `None` where one of them is to be built.
@@ -70,21 +80,37 @@ fn modules_at_hand(plan: &Plan, finished: &[CachedComponent]) -> Option<usize> {
     plan.components.iter().map(|component| of(&component.action)).sum()
 }
 
-fn require_possible(config: &Config) -> Result<(), BootError> {
+async fn require_possible(context: &Context, config: &Config, workshop: &Workshop) -> Result<(), BootError> {
     if config.train.arch.as_str() != std::env::consts::ARCH {
         let (wanted, host) = (config.train.arch.to_string(), std::env::consts::ARCH.to_owned());
         return Err(BootError::Architecture { wanted, host });
     }
-    drivetrain_boot::require_qemu()
+    match (config.prove.on, workshop) {
+        (BootOn::Host, _) => drivetrain_boot::require_qemu(),
+        // It is as it is. One that is prepared may get what it lacks, and is asked then.
+        (BootOn::Machine, Workshop::Host(builder)) => has_qemu(context, config, builder).await,
+        (BootOn::Machine, _) => Ok(()),
+    }
+}
+
+async fn has_qemu(context: &Context, config: &Config, builder: &RemoteBuilder) -> Result<(), BootError> {
+    let Some(settings) = provider::settings(config) else { return Ok(()) };
+    EmulatorThere::new(builder.machine().clone(), &settings.directory).require_qemu(&context.cancel).await
+}
+
+/// Refuses a machine that was made ready and on which no kernel can be booted, before a build is paid for.
+pub async fn require_there(context: &Context, config: &Config, builder: &RemoteBuilder) -> Result<()> {
+    let required = has_qemu(context, config, builder).await;
+    required.map_err(|error| context.or_interrupted(failed(&error)))
 }
 
 /// Refuses a plan whose boot is required and cannot be made, before a build is paid for.
-pub fn require_planned(config: &Config, plan: &Plan) -> Result<()> {
-    let Some(boot) = &plan.boot else { return Ok(()) };
+pub async fn require_planned(context: &Context, config: &Config, planned: &Planned) -> Result<()> {
+    let Some(boot) = &planned.plan.boot else { return Ok(()) };
     if boot.policy != BootPolicy::Require || !matches!(boot.action, BootAction::Impossible { .. }) {
         return Ok(());
     }
-    require_possible(config).map_err(|error| failed(&error))
+    require_possible(context, config, &planned.workshop).await.map_err(|error| failed(&error))
 }
 
 /// Boots the kernel with what is to be published, and adds what became of it to the evidence. With
@@ -94,10 +120,11 @@ pub async fn make(
     config: &Config,
     planned: &mut Planned,
     proven: &mut Proven,
-    run: &Utf8Path,
+    of: ForRun<'_>,
     how: BootTest,
 ) -> Result<()> {
-    let verdict = match test(context, config, planned, proven, run).await {
+    let run = of.directory;
+    let verdict = match test(context, config, planned, proven, of).await {
         Ok(verdict) => verdict,
         Err(failure) if how == BootTest::Warn && !context.cancel.is_cancelled() => {
             context.reporter.warn(format!("the boot test could not be made: {}", failure.one_line()));
@@ -106,7 +133,7 @@ pub async fn make(
         Err(failure) => return Err(context.or_interrupted(failure)),
     };
     add(&mut proven.evidence, VERDICT, &verdict)?;
-    if let Ok(console) = fs::read(run.join(CONSOLE)) {
+    if let Ok(console) = drivetrain_boot::read_console(&run.join(CONSOLE)) {
         proven.evidence.insert(CONSOLE.to_owned(), console);
     }
     keep(run, &proven.evidence)?;
@@ -139,7 +166,7 @@ fn event(verdict: &BootVerdict) -> Event {
         kernel: verdict.kernel.clone(),
         modules: verdict.ours().count(),
         loaded: verdict.ours().filter(|module| module.result.is_good()).count(),
-        by: verdict.acceleration.to_string(),
+        by: verdict.by(),
         functional: verdict.functional.as_ref().map(summary_of_check),
         problems: verdict.problems.clone(),
         ms: verdict.ms,
@@ -183,9 +210,10 @@ async fn test(
     config: &Config,
     planned: &mut Planned,
     proven: &Proven,
-    run: &Utf8Path,
+    of: ForRun<'_>,
 ) -> Result<BootVerdict> {
-    require_possible(config).map_err(|error| failed(&error))?;
+    let run = of.directory;
+    require_possible(context, config, &planned.workshop).await.map_err(|error| failed(&error))?;
     let packages: Vec<Utf8PathBuf> =
         proven.rpms.iter().filter_map(|path| path.clone().try_into().ok()).collect();
     let own = install::read(config, &packages).await?;
@@ -200,7 +228,11 @@ async fn test(
     let agent = std::env::current_exe().map_err(|error| Failure::of(ExitCode::Internal, &error))?;
     let agent = Utf8PathBuf::from_path_buf(agent)
         .map_err(|path| Failure::new(ExitCode::Failure, format!("{} is not UTF-8", path.display())))?;
-    let options = BootOptions { memory: config.prove.memory, ..BootOptions::new(agent) };
+    let emulator = match config.prove.on {
+        BootOn::Host => Emulator::Here,
+        BootOn::Machine => Emulator::There(machine::emulator(context, config, planned, of).await?),
+    };
+    let options = BootOptions { emulator, memory: config.prove.memory, ..BootOptions::new(agent) };
     let (options, beside) = (options.with_timeout(config.prove.timeout), place.join("boot"));
     let request = BootRequest {
         kernel: planned.selection.kernel.release.clone(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use drivetrain_boot::EmulatorThere;
 use drivetrain_build::{BuildRoot, Place, RemoteBuilder, Toolchain};
 use drivetrain_config::{BuilderKind, Config, MachineSettings, Prepare};
 use drivetrain_host::{HostError, LocalSandbox, Machine, SshMachine};
@@ -43,6 +44,18 @@ pub enum Workshop {
     ToPrepare(Arc<SshMachine>, Option<Sha256Digest>),
     /// On a machine that has to be made, and then made ready like that.
     ToMake(Arc<dyn Provider>, Option<Sha256Digest>),
+}
+
+impl Workshop {
+    /// The machine in words; absent for this host.
+    pub fn machine(&self) -> Option<String> {
+        match self {
+            Self::Here(_) => None,
+            Self::Host(builder) => Some(builder.machine().name().to_owned()),
+            Self::ToPrepare(machine, _) => Some(machine.name().to_owned()),
+            Self::ToMake(provider, _) => Some(format!("a machine of {}", provider.name())),
+        }
+    }
 }
 
 /// What was made ready to build in, for as long as a build takes.
@@ -198,6 +211,11 @@ impl Held {
         *unpoisoned(&self.used) = Some(machine.clone());
     }
 
+    /// The machine that is used, where there is one.
+    fn machine(&self) -> Option<Arc<dyn Machine>> {
+        unpoisoned(&self.used).clone()
+    }
+
     /// Gives the machine back, where there is one. `keep` leaves it, for somebody to look at.
     pub async fn give_back(&self, context: &Context, keep: bool, why: &str) -> Result<()> {
         let (used, leased) = (unpoisoned(&self.used).take(), unpoisoned(&self.leased).take());
@@ -239,21 +257,86 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// The run that a machine is for.
+#[derive(Clone, Copy)]
+pub struct ForRun<'r> {
+    /// Which.
+    pub run: &'r RunId,
+    /// Its directory.
+    pub directory: &'r Utf8Path,
+    /// What it holds.
+    pub held: &'r Held,
+}
+
+/// What a machine is made ready for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To build on it.
+    Build,
+    /// To run QEMU on it. Which kernel it runs itself does not matter.
+    Boot,
+}
+
 /// Makes the machine ready that the plan is for.
 pub async fn ready(
     context: &Context,
     config: &Config,
     planned: &Planned,
-    run: &RunId,
-    directory: &Utf8Path,
-    held: &Held,
+    of: ForRun<'_>,
 ) -> Result<Option<Ready>> {
+    let Some(settings) = provider::settings(config) else { return Ok(None) };
+    if let Workshop::Host(builder) = &planned.workshop {
+        of.held.uses(builder.machine());
+        return Ok(Some(Ready::Machine(builder.clone())));
+    }
+    let Some(machine) = prepared(context, config, planned, of, Purpose::Build).await? else {
+        return Ok(None);
+    };
+    let builder = install(context, settings, machine).await?;
+    let toolchain = builder.toolchain(&context.cancel).await.map_err(|error| of_build(&error))?;
+    require_macros(config, planned, &toolchain, "builder.prepare.packages")?;
+    context.reporter.emit(Event::MachineStep {
+        step: "look at the tools".to_owned(),
+        because: toolchain.description,
+        changed: false,
+        ms: 0,
+    });
+    Ok(Some(Ready::Machine(builder)))
+}
+
+/// The machine to run QEMU on: the one that was built on, where the run still holds one, or else one that is made ready
+/// for this.
+pub async fn emulator(
+    context: &Context,
+    config: &Config,
+    planned: &Planned,
+    of: ForRun<'_>,
+) -> Result<EmulatorThere> {
+    let settings = provider::settings(config).ok_or_else(no_machine)?;
+    let machine = match of.held.machine() {
+        Some(machine) => machine,
+        None => {
+            let made = prepared(context, config, planned, of, Purpose::Boot).await?;
+            made.ok_or_else(no_machine)?
+        }
+    };
+    Ok(EmulatorThere::new(machine, &settings.directory))
+}
+
+/// The machine of a plan, taken or made, and brought to what the configuration says; `None` where it is this host.
+async fn prepared(
+    context: &Context,
+    config: &Config,
+    planned: &Planned,
+    ForRun { run, directory, held }: ForRun<'_>,
+    purpose: Purpose,
+) -> Result<Option<Arc<dyn Machine>>> {
     let Some(settings) = provider::settings(config) else { return Ok(None) };
     let (machine, ssh, configured): (Arc<dyn Machine>, _, _) = match &planned.workshop {
         Workshop::Here(_) => return Ok(None),
         Workshop::Host(builder) => {
             held.uses(builder.machine());
-            return Ok(Some(Ready::Machine(builder.clone())));
+            return Ok(Some(builder.machine().clone()));
         }
         Workshop::ToPrepare(machine, configured) => {
             let BuilderKind::Ssh { ssh, .. } = &config.builder.kind else { return Err(no_machine()) };
@@ -275,18 +358,10 @@ pub async fn ready(
             let tell = |progress| told(context, progress);
             kayobe::run(context, kayobe, configured, machine.as_ref(), &ssh, &log, &tell).await?;
         }
-        make_ready(context, config, planned, settings, prepare, machine.as_ref(), directory).await?;
+        let prepare = Prepare { boot: prepare.boot && purpose == Purpose::Build, ..prepare.clone() };
+        make_ready(context, config, planned, settings, &prepare, machine.as_ref(), directory).await?;
     }
-    let builder = install(context, settings, machine).await?;
-    let toolchain = builder.toolchain(&context.cancel).await.map_err(|error| of_build(&error))?;
-    require_macros(config, planned, &toolchain, "builder.prepare.packages")?;
-    context.reporter.emit(Event::MachineStep {
-        step: "look at the tools".to_owned(),
-        because: toolchain.description,
-        changed: false,
-        ms: 0,
-    });
-    Ok(Some(Ready::Machine(builder)))
+    Ok(Some(machine))
 }
 
 /// Takes a host that is there: it is prepared for one run at a time.

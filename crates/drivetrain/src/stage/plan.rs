@@ -149,7 +149,7 @@ async fn make_but(context: &Context, config: &Config, held_back: &[HeldBack]) ->
     let families = families(config, &selection, &components, &tools);
     reuse::choose(context, config, &selection, &families, &finished, &mut plan).await?;
     plan.publication.lockstep = lockstep::in_words(config, &plan.cell)?;
-    let boot = boot::facts(config, &plan, &finished, served.as_ref());
+    let boot = boot::facts(context, config, &plan, &workshop, &finished, served.as_ref()).await?;
     plan.boot = planned_boot(config.prove.boot, &plan, boot.clone());
     plan.problems.extend(sign::half_signed(config));
     plan.problems.extend(rolled_back(context, config, &address.path, plan.lock.digest()).await?);

@@ -26,7 +26,7 @@ pub fn boot(verdict: &BootVerdict) -> String {
         text,
         "\nbooted: {} by {} in {}; {loaded} of {} loaded",
         verdict.kernel,
-        verdict.acceleration,
+        verdict.by(),
         duration(verdict.ms),
         count(verdict.ours().count(), "module")
     );
@@ -89,6 +89,7 @@ mod tests {
             kernel: KernelRelease::parse("5.14.0-427.el9.x86_64").unwrap(),
             installed: Installed::ByRpm,
             acceleration: Acceleration::Emulated,
+            on: Some("builder-3".to_owned()),
             memory: 2048,
             ms: 8123,
             booted_ms: Some(2500),
@@ -115,7 +116,7 @@ mod tests {
         rdma_rxe    extra/rdma_rxe.ko                 533BB7E5866E52F63B9ACCB  nobody            loaded
         mlx5_core   extra/mlx5_core.ko                533BB7E5866E52F63B9ACCB  nobody            refused: Exec format error (os error 8)
 
-        booted: 5.14.0-427.el9.x86_64 by emulation in 8.1 s; 1 of 2 modules loaded
+        booted: 5.14.0-427.el9.x86_64 by emulation on builder-3 in 8.1 s; 1 of 2 modules loaded
         packages: installed by rpm, with their scripts
         checked: RDMA over Ethernet in software: 1 of 1 steps; sent_pkts from 0 to 2069
         warning: while rdma_rxe was loaded the kernel says: WARNING: CPU: 0

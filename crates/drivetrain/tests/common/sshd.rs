@@ -23,6 +23,11 @@ pub struct Sshd {
 impl Sshd {
     /// In a directory of its own below this one; `None`, told, where there cannot be one.
     pub fn start(below: &Path) -> Option<Self> {
+        Self::without(below, &[])
+    }
+
+    /// The same, and who logs in does not find these programs.
+    pub fn without(below: &Path, programs: &[&str]) -> Option<Self> {
         if !Path::new(SSHD).exists() || fs::metadata("/proc/self").unwrap().uid() != 0 {
             println!("skipped: this takes root and the package openssh-server");
             return None;
@@ -42,8 +47,14 @@ impl Sshd {
              AcceptEnv LANG LC_*\n"
         );
         fs::write(directory.join("config"), config).unwrap();
-        let process = Command::new(SSHD)
-            .args(["-D", "-f"])
+        let hiding: String = programs
+            .iter()
+            .map(|program| {
+                format!("! path=$(command -v {program}) || mount --bind /dev/null $(realpath $path)\n")
+            })
+            .collect();
+        let process = Command::new("unshare")
+            .args(["--mount", "sh", "-ec", &format!("{hiding}exec \"$@\""), "sh", SSHD, "-D", "-f"])
             .arg(directory.join("config"))
             .stdin(Stdio::null())
             .stderr(Stdio::null())

@@ -150,11 +150,16 @@ pub(super) async fn get(
     connection: &Connection,
     remote: &Utf8Path,
     local: &Utf8Path,
+    most: u64,
 ) -> Result<(), HostError> {
     let get =
         Get { connection, remote, source: argument(remote)?, action: format!("get {remote} as {local}") };
     for _ in 0..COPIES {
         let (size, sum) = get.measure().await?;
+        if size > most {
+            let why = format!("{remote} is said to be of {size} bytes, and no more than {most} are taken");
+            return Err(connection.refused(&get.action, why));
+        }
         let (temporary, received) = get.all(beside(local)?, size).await?;
         if received == sum {
             temporary.persist(local).map_err(|error| HostError::file("write", local)(error.error))?;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use connection::Connection;
 pub use options::SshOptions;
+pub use quote::quote;
 
 use crate::{BootId, BoxFuture, Finished, HostError, LineSink, Machine, Script};
 
@@ -82,8 +83,13 @@ impl Machine for SshMachine {
         Box::pin(copy::put(&self.connection, local, remote, mode))
     }
 
-    fn get<'a>(&'a self, remote: &'a Utf8Path, local: &'a Utf8Path) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(copy::get(&self.connection, remote, local))
+    fn get_at_most<'a>(
+        &'a self,
+        remote: &'a Utf8Path,
+        local: &'a Utf8Path,
+        most: u64,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(copy::get(&self.connection, remote, local, most))
     }
 
     fn boot_id(&self) -> BoxFuture<'_, Result<BootId, HostError>> {

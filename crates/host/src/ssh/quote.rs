@@ -1,7 +1,8 @@
 //! Text for a shell.
 
 /// A word that every POSIX shell reads as exactly this text.
-pub(super) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

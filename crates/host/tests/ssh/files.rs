@@ -40,6 +40,8 @@ async fn a_file_comes_there_and_back_whatever_its_name() {
         assert_eq!(std::fs::read(&remote).unwrap(), content);
         assert_eq!(remote.metadata().unwrap().permissions().mode() & 0o7777, 0o750);
         let back = server.path("back");
+        let refused = machine.get_at_most(&remote, &back, (content.len() as u64).saturating_sub(1)).await;
+        assert!(content.is_empty() || refused.unwrap_err().to_string().contains("no more than"));
         machine.get(&remote, &back).await.unwrap();
         assert_eq!(std::fs::read(&back).unwrap(), content);
         assert_eq!(back.metadata().unwrap().permissions().mode() & 0o777, 0o644);
