@@ -140,6 +140,9 @@ fn boot(place: &Path, image: &Path, certificates: &[&[u8]]) -> String {
 }
 
 fn says(console: &str, results: &[&str]) {
+    let told = console.lines().filter(|line| line.contains("RESULT ") || line.contains("Loading of "));
+    // For whoever looks at it with `--no-capture`.
+    println!("{}\n", told.collect::<Vec<_>>().join("\n"));
     for result in results {
         assert!(console.contains(&format!("RESULT {result}")), "{result}: {console}");
     }
