@@ -47,9 +47,7 @@ impl EmulatorThere {
         Self { machine, directory: directory.join("boots") }
     }
 
-    /// The machine's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    fn name(&self) -> &str {
         self.machine.name()
     }
 

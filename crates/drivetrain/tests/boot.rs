@@ -220,11 +220,12 @@ fn without_qemu_it_says_what_to_install_and_a_warning_does_where_that_is_asked_f
     output.says("qemu-system-x86_64 is not installed").says("qemu-system-x86");
 }
 
-/// A site that boots on its builder, a host that is reached over SSH, whose files are in this directory.
-fn site_with_machine(site: &mut Site, server: &Sshd) -> PathBuf {
+/// Has a site boot on its builder, a host that is reached over SSH, with more of a `builder` section; where its files are
+/// there.
+fn boots_on(site: &mut Site, server: &Sshd, more: &str) -> PathBuf {
     let place = site.path("builder");
     site.configure(|settings| {
-        settings.builder = Some(server.section(&place));
+        settings.builder = Some(format!("{}{more}", server.section(&place)));
         settings.prove = Some("{boot: require, memory: 1GiB, on: machine}".to_owned());
     });
     place
@@ -234,12 +235,9 @@ fn site_with_machine(site: &mut Site, server: &Sshd) -> PathBuf {
 fn a_machine_boots_what_it_is_given_and_gives_back_what_the_kernel_says() {
     let Some(mut site) = site("{boot: off}") else { return };
     let Some(server) = Sshd::start(&site.path("")) else { return };
-    let place = site_with_machine(&mut site, &server);
     // Prepared, so that the run takes it: for the build and the boot, and then for the boot alone.
-    site.configure(|settings| {
-        let nothing = "grow: false, repositories: false, sync: false, boot: false, packages: []";
-        settings.builder = Some(format!("{}\n  prepare: {{{nothing}}}", server.section(&place)));
-    });
+    let nothing = "grow: false, repositories: false, sync: false, boot: false, packages: []";
+    let place = boots_on(&mut site, &server, &format!("\n  prepare: {{{nothing}}}"));
     site.run(&["plan"])
         .succeeds()
         .says("with every module that is built on builder-3, before they are published");
@@ -262,7 +260,7 @@ fn what_breaks_the_kernel_on_a_machine_is_told_as_here_and_an_interruption_leave
     let Some(mut site) = site("{boot: off}") else { return };
     let Some(component) = oopsing(&site) else { return };
     let Some(server) = Sshd::start(&site.path("")) else { return };
-    let place = site_with_machine(&mut site, &server);
+    let place = boots_on(&mut site, &server, "");
     site.configure(|settings| settings.extra = vec![component]);
     let failed = site.run(&["run"]).ends_with(6);
     failed.says("oops: it breaks the kernel").says("nothing was published").says("boot-console.log");
@@ -293,7 +291,7 @@ fn of_qemu(directory: &str) -> String {
 fn a_machine_without_qemu_is_told_by_the_plan_with_what_to_install_there() {
     let Some(mut site) = Site::built() else { return };
     let Some(server) = Sshd::without(&site.path(""), &["qemu-system-x86_64"]) else { return };
-    site_with_machine(&mut site, &server);
+    boots_on(&mut site, &server, "");
     site.run(&["plan"]).succeeds().says("not from here: builder-3 has no QEMU");
     site.run(&["run"]).ends_with(9).says("builder-3 has no QEMU").says("builder.prepare.packages");
     assert!(!site.repository(&site.lab.newer).exists());

@@ -89,8 +89,7 @@ impl LeaseBook {
         let files: Vec<Utf8PathBuf> = files.map(|file| file.path().to_owned()).collect();
         // Of a run that was killed while it wrote there may be no more than what it did not finish.
         let of_killed = |file: &&Utf8PathBuf| {
-            let record = file.as_str().strip_suffix(UNFINISHED);
-            record.is_some_and(|record| record.ends_with(".json") && !files.iter().any(|file| file == record))
+            record_of(file).is_some_and(|record| !files.iter().any(|file| file == record))
         };
         let finished = files.iter().filter(|file| file.extension() == Some("json"));
         let mut entries: Vec<Entry> = finished
@@ -105,8 +104,7 @@ impl LeaseBook {
     pub(crate) fn forget_unreadable(&self) {
         for file in self.directory.read_dir_utf8().into_iter().flatten().flatten() {
             let path = file.path();
-            let record = path.as_str().strip_suffix(UNFINISHED).map(Utf8Path::new);
-            let is_lost = record.is_some_and(|record| record.extension() == Some("json") && !record.exists())
+            let is_lost = record_of(path).is_some_and(|record| !record.exists())
                 && fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<Entry>(&bytes).is_err());
             let age = file.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
             if is_lost && age.is_some_and(|age| age > LONG_AGO) {
@@ -130,6 +128,12 @@ impl LeaseBook {
 /// What a record is called until it is whole.
 fn unfinished(record: &Utf8Path) -> Utf8PathBuf {
     format!("{record}{UNFINISHED}").into()
+}
+
+/// What an unfinished record was to become; `None` for whatever else is there.
+fn record_of(unfinished: &Utf8Path) -> Option<&Utf8Path> {
+    let record = Utf8Path::new(unfinished.as_str().strip_suffix(UNFINISHED)?);
+    (record.extension() == Some("json")).then_some(record)
 }
 
 fn gone(error: io::Error) -> io::Result<()> {

@@ -33,9 +33,10 @@ pub fn planned_boot(how: BootTest, plan: &Plan, facts: BootFacts) -> Option<Plan
         BootTest::Warn => BootPolicy::Warn,
         BootTest::Require => BootPolicy::Require,
     };
+    let BootFacts { modules, served, on, impossible, anew } = facts;
     let is_enough = |problems: usize| problems == 0 || policy == BootPolicy::Warn;
-    let action = match (facts.served.filter(|_| plan.is_done()), facts.impossible.clone()) {
-        (Some((loaded, problems)), _) if is_enough(problems) && !facts.anew => {
+    let action = match (served.filter(|_| plan.is_done()), impossible) {
+        (Some((loaded, problems)), _) if is_enough(problems) && !anew => {
             BootAction::Known { loaded, problems }
         }
         (_, Some(why)) => BootAction::Impossible { why, served: plan.is_done() },
@@ -44,8 +45,7 @@ pub fn planned_boot(how: BootTest, plan: &Plan, facts: BootFacts) -> Option<Plan
         }
         (_, None) => BootAction::Boot,
     };
-    let (kernel, BootFacts { modules, on, .. }) = (plan.kernel.release.clone(), facts);
-    Some(PlannedBoot { policy, kernel, modules, on, action })
+    Some(PlannedBoot { policy, kernel: plan.kernel.release.clone(), modules, on, action })
 }
 
 /// The packages of a system that is booted with what is to be published.

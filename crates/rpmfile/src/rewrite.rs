@@ -224,9 +224,7 @@ impl Compression {
             }
         }
     }
-}
 
-impl Compression {
     /// Has the header say how hard it is compressed.
     fn say(&self, entries: &mut BTreeMap<u32, IndexData>) {
         let Self::Zstd(now) = self else { return };

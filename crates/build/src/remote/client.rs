@@ -524,11 +524,13 @@ fn but_what_nothing_needs(request: &BuildRequest, wanted: &[&Component]) -> Buil
     let needed = needed(request, wanted);
     let is_wanted = |component: &Component| wanted.iter().any(|wanted| wanted.key == component.key);
     let mut ordered = request.clone();
-    ordered.components.retain(|component| is_wanted(component) || needed.contains(&component.key));
+    let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut ordered.components)
+        .into_iter()
+        .partition(|component| is_wanted(component) || needed.contains(&component.key));
+    ordered.components = kept;
     if let Some(tool) = &mut ordered.vendor_tool {
         // It builds whatever its archive has.
-        let dropped = request.components.iter().filter(|one| !is_wanted(one) && !needed.contains(&one.key));
-        tool.left_out.extend(dropped.map(|component| component.name.clone()));
+        tool.left_out.extend(dropped.into_iter().map(|component| component.name));
     }
     ordered
 }
